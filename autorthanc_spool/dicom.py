@@ -1,0 +1,59 @@
+"""What the rest of the package calls a DICOM resource: pure values, no network, no files.
+
+``resource_id`` is always Orthanc's own identifier (five groups of eight hexadecimal digits), never a UID. Main tags
+are keyed by DICOM keyword, the tags of an instance by ``gggg,eeee`` in lower case, as Orthanc's ``/tags?short`` gives
+them; every value is text, several values are joined by a backslash.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+# Orthanc identifiers are SHA-1 digests: https://orthanc.uclouvain.be/book/faq/orthanc-ids.html
+RESOURCE_ID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
+
+
+class Level(StrEnum):
+    """The levels of the DICOM hierarchy that a marker can name."""
+
+    STUDY = "study"
+    SERIES = "series"
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One stored DICOM file, as Orthanc lists it."""
+
+    resource_id: str
+    series_id: str
+    SOPInstanceUID: str
+    InstanceNumber: str
+    file_size_bytes: int
+    file_uuid: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series: its main tags, and, once it was asked for, the tags of its first instance."""
+
+    resource_id: str
+    tags: Mapping[str, str]
+    first_instance_tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A study or a series at one moment. On a series, ``series`` holds that series alone."""
+
+    level: Level
+    resource_id: str
+    patient_tags: Mapping[str, str]
+    study_tags: Mapping[str, str]
+    series: tuple[Series, ...]
+    instances: tuple[Instance, ...]
+    last_update: str
+    is_stable: bool
+    is_copy: bool

@@ -1,0 +1,131 @@
+"""Everything that can go wrong, and what becomes of it.
+
+::
+
+    SpoolError
+    ├── UsageError                a command was called wrongly                          exit 2
+    │   └── SettingsError         a variable has no usable value                        exit 2
+    ├── RuleError                 a rule file is invalid: all its problems              exit 1
+    ├── MarkerError               a marker names nothing that can be worked on          failed/
+    ├── MarkerTaken               a person took the marker away                         left alone
+    ├── Interrupted               the processor was asked to stop                       deferred/, due now
+    ├── StillArriving             the resource is not complete yet                      deferred/, no attempt
+    ├── Unavailable               something outside is down or full                     deferred/, no attempt
+    │   ├── OutputUnavailable     disk full, read-only, unmounted
+    │   ├── RuleUnavailable       the rule file is broken at the moment
+    │   └── OrthancUnavailable    Orthanc doesn't answer                                nothing is claimed, exit 75
+    │       └── PasswordRefused   Orthanc refuses the user or the password              nothing is claimed, exit 2
+    ├── InstanceError             one instance can't be read or is not what it was      deferred/, attempt counted
+    ├── ResourceMissing           Orthanc has no such study or series                   failed/
+    └── OutputConflict            something that isn't ours stands in the way           failed/
+
+``plan.fate`` reads ``fate``, the command line reads ``exit_code``; nothing else decides by class. A text says what
+happened and how to mend it, and holds no patient's name or ID.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Fate(Enum):
+    """What becomes of a marker whose job ended with an error."""
+
+    FAIL = "a person is needed"
+    RETRY = "try again, at most ten times"
+    WAIT = "try again until the cause is gone"
+    SETTLE = "try again when the resource has come to rest"
+    RESUME = "go on as soon as possible"
+    LEAVE = "the marker isn't ours any more"
+
+
+class SpoolError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+    fate = Fate.FAIL
+    exit_code = 1
+
+
+class UsageError(SpoolError):
+    """A command was called wrongly."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """One or more settings have no usable value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class MarkerError(SpoolError):
+    """A marker names nothing that can be worked on."""
+
+
+class MarkerTaken(SpoolError):
+    """A person moved or removed the marker while it was being worked on."""
+
+    fate = Fate.LEAVE
+
+
+class Interrupted(SpoolError):
+    """The processor was asked to stop in the middle of a job."""
+
+    fate = Fate.RESUME
+
+
+class StillArriving(SpoolError):
+    """The resource isn't complete yet, or changed while it was being read."""
+
+    fate = Fate.SETTLE
+
+    def __init__(self, text: str, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__(text)
+
+
+class Unavailable(SpoolError):
+    """Something outside this program is down, full or missing, and will be back."""
+
+    fate = Fate.WAIT
+
+
+class OutputUnavailable(Unavailable):
+    """The output can't be written: full, read-only or not mounted."""
+
+
+class RuleUnavailable(Unavailable):
+    """The rule file is broken at the moment; its last valid version says that it would match."""
+
+
+class OrthancUnavailable(Unavailable):
+    """Orthanc doesn't answer."""
+
+    fate = Fate.RESUME
+    exit_code = 75
+
+
+class PasswordRefused(OrthancUnavailable):
+    """Orthanc refuses the user or the password."""
+
+    exit_code = 2
+
+
+class InstanceError(SpoolError):
+    """One instance can't be read, or isn't what Orthanc's list says."""
+
+    fate = Fate.RETRY
+
+    def __init__(self, instance_id: str, text: str) -> None:
+        self.instance_id = instance_id
+        super().__init__(text)
+
+
+class ResourceMissing(SpoolError):
+    """Orthanc has no such study or series."""
+
+
+class OutputConflict(SpoolError):
+    """Something that isn't ours stands where we must write."""
