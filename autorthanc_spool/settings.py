@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,7 +140,8 @@ def _text(value: object) -> str | None:
         case SecretStr():
             return value.get_secret_value()
         case float():
-            return format(value, "f") if value >= 1e6 else repr(value)
+            # Never in the form 1e-05, which no reader of durations takes.
+            return format(Decimal(repr(value)), "f")
     return str(value)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,9 @@ from urllib.parse import urlsplit
 
 _TRUE = {"true", "yes", "1"}
 _FALSE = {"false", "no", "0"}
-_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
+_DAY_S = 86400.0
+_LONGEST_S = 3650 * _DAY_S
+_SECONDS = {"d": _DAY_S, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 
 # PS3.5 section 6.2: an application entity title has at most 16 characters.
 _AET_MAX_CHARACTERS = 16
@@ -60,9 +61,9 @@ user_or_group = whole_number(0, _MAX_ID)
 
 
 def seconds(text: str) -> float:
-    """Read a positive number of seconds, with or without a fraction."""
+    """Read a positive number of seconds up to a day, with or without a fraction."""
     value = float(text)
-    if not math.isfinite(value) or value <= 0:
+    if not 0 < value <= _DAY_S:
         raise ValueError
     return value
 
@@ -70,9 +71,12 @@ def seconds(text: str) -> float:
 def duration(text: str) -> float:
     """Read `5d`, `12h`, `30m`, `90s` or plain seconds; give seconds."""
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([dhms]?)", text.lower())
-    if found is None or float(found[1]) == 0 or not math.isfinite(float(found[1])):
+    if found is None:
         raise ValueError
-    return float(found[1]) * _SECONDS[found[2]]
+    value = float(found[1]) * _SECONDS[found[2]]
+    if not 0 < value <= _LONGEST_S:
+        raise ValueError
+    return value
 
 
 def umask(text: str) -> int:

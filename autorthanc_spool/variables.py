@@ -40,7 +40,7 @@ _BOOLEAN = "true or false (yes, no, 1 and 0 are read as well)"
 _ID = "a number of a user or group, 0 or more"
 _PORT = "a port from 1 to 65535"
 _PATH = "a path"
-_SECONDS = "a number of seconds above 0"
+_SECONDS = "a number of seconds above 0 and up to 86400"
 _DAYS = "a number of days, 0 or more"
 
 VARIABLES: tuple[Variable, ...] = (
@@ -169,7 +169,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "AUTORTHANC_FORWARD_EXPIRY", "forward_expiry_s", "5d", "d, h, m or s",
         "Forwarding to a destination that is down is given up after so long.",
-        values.duration, "a duration like 5d, 12h, 30m or 90s",
+        values.duration, "a duration like 5d, 12h, 30m or 90s, up to 3650d",
     ),
     Variable(
         "AUTORTHANC_DONE_RETENTION_DAYS", "done_retention_days", "90", "days",
