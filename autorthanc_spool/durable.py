@@ -14,8 +14,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autorthanc_spool.errors import Unavailable
+
 RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100  # linux/fcntl.h: paths are relative to the working directory
+
+_PASSING = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the quota is used up; free some space or raise it",
+    errno.EROFS: "it is mounted read-only; mount it writable",
+    errno.EACCES: "permission is denied; mend its owner or mode, or UID and GID",
+    errno.EPERM: "the operation isn't permitted; mend its owner or mode, or UID and GID",
+    errno.ENOENT: "it is missing; mount or create it",
+    errno.ENOTDIR: "it is no directory; move away what stands there",
+    errno.EIO: "the disk or the network share reports an error",
+    errno.ESTALE: "the network share has to be mounted anew",
+    errno.ENOTCONN: "the network share isn't connected",
+    errno.EHOSTDOWN: "the network share's server is down",
+    errno.ETIMEDOUT: "the network share doesn't answer",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open on this machine",
+}
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -99,9 +119,7 @@ def _renameat2(source: str, target: str, source_directory: int, target_directory
     call = getattr(_libc, "renameat2", None)
     if call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    result = call(
-        source_directory, os.fsencode(source), target_directory, os.fsencode(target), RENAME_NOREPLACE
-    )
+    result = call(source_directory, os.fsencode(source), target_directory, os.fsencode(target), RENAME_NOREPLACE)
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), source, None, target)
@@ -124,3 +142,14 @@ def _ignore_missing() -> Iterator[None]:
         yield
     except FileNotFoundError:
         return
+
+
+@contextmanager
+def passing_trouble(error_class: type[Unavailable], what: str) -> Iterator[None]:
+    """Turn what the operating system says of a full, read-only or missing disk into an error that waits."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _PASSING:
+            raise
+        raise error_class(f"{what} can't be used: {_PASSING[error.errno]}") from error

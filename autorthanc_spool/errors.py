@@ -6,16 +6,20 @@
     ├── UsageError                a command was called wrongly                          exit 2
     │   └── SettingsError         a variable has no usable value                        exit 2
     ├── RuleError                 a rule file is invalid: all its problems              exit 1
+    ├── RulesInvalid              `check` found invalid rule files                      exit 1
     ├── MarkerError               a marker names nothing that can be worked on          failed/
     ├── MarkerTaken               a person took the marker away                         left alone
     ├── Interrupted               the processor was asked to stop                       deferred/, due now
     ├── StillArriving             the resource is not complete yet                      deferred/, no attempt
     ├── Unavailable               something outside is down or full                     deferred/, no attempt
-    │   ├── OutputUnavailable     disk full, read-only, unmounted
+    │   ├── OutputUnavailable     the output is full, read-only or unmounted
+    │   ├── SpoolUnavailable      the spool is full or read-only
+    │   ├── FolderMissing         a mounted folder isn't the one that it was
     │   ├── RuleUnavailable       the rule file is broken at the moment
     │   └── OrthancUnavailable    Orthanc doesn't answer                                nothing is claimed, exit 75
     │       └── PasswordRefused   Orthanc refuses the user or the password              nothing is claimed, exit 2
-    ├── InstanceError             one instance can't be read or is not what it was      deferred/, attempt counted
+    ├── OrthancFault              Orthanc answers, but with an error                    deferred/, attempt counted
+    │   └── InstanceError         one instance can't be read or is not what it was      deferred/, attempt counted
     ├── ResourceMissing           Orthanc has no such study or series                   failed/
     └── OutputConflict            something that isn't ours stands in the way           failed/
 
@@ -60,6 +64,10 @@ class SettingsError(UsageError):
         super().__init__("\n".join(problems))
 
 
+class RulesInvalid(SpoolError):
+    """`check` found invalid rule files."""
+
+
 class MarkerError(SpoolError):
     """A marker names nothing that can be worked on."""
 
@@ -96,6 +104,14 @@ class OutputUnavailable(Unavailable):
     """The output can't be written: full, read-only or not mounted."""
 
 
+class SpoolUnavailable(Unavailable):
+    """The spool can't be written: full or read-only."""
+
+
+class FolderMissing(Unavailable):
+    """A folder isn't the one that it was: unmounted or replaced."""
+
+
 class RuleUnavailable(Unavailable):
     """The rule file is broken at the moment; its last valid version says that it would match."""
 
@@ -113,10 +129,14 @@ class PasswordRefused(OrthancUnavailable):
     exit_code = 2
 
 
-class InstanceError(SpoolError):
-    """One instance can't be read, or isn't what Orthanc's list says."""
+class OrthancFault(SpoolError):
+    """Orthanc answers, but with an error or with something that can't be understood."""
 
     fate = Fate.RETRY
+
+
+class InstanceError(OrthancFault):
+    """One instance can't be read, or isn't what Orthanc's list says."""
 
     def __init__(self, instance_id: str, text: str) -> None:
         self.instance_id = instance_id

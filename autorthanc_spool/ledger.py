@@ -15,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autorthanc_spool import durable
-from autorthanc_spool.errors import SpoolError
+from autorthanc_spool.errors import SpoolError, SpoolUnavailable
 
 FORMAT = 1
 
@@ -48,16 +49,26 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Parked:
+    """What stands in the way of a publication, and the name that it is moved to.
+
+    `tree` is what we published there, "" when that isn't known: only what still is exactly that is ever deleted.
+    """
+
+    name: str
+    parked_name: str
+    inode: int
+    tree: str
+
+
+@dataclass(frozen=True)
 class Intent:
-    """The publication that is about to be made: the rename of `inode` to `entry.name`, and what is parked for it."""
+    """The publication that is about to be made: the rename to `entry.name`, and what is parked for it."""
 
     rule: str
     folder: str
     entry: Entry
-    parked_from: str = ""
-    parked: str = ""
-    parked_inode: int = 0
-    parked_tree: str = ""
+    parked: tuple[Parked, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,6 @@ class Record:
     key: str
     seen: Seen | None = None
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
     intent: Intent | None = None
     working: Working | None = None
     refused: str = ""
@@ -133,10 +143,11 @@ class Ledger:
     def write(self, record: Record) -> Record:
         """Replace the record of a resource, durably; the caller holds the resource's lock."""
         path = self._path(record.key)
-        if not path.parent.is_dir():
-            path.parent.mkdir(exist_ok=True)
-            durable.sync_directory(self._folder)
-        durable.write(path, _dump(record), path.parent, mode=0o640)
+        with _spool_trouble():
+            if not path.parent.is_dir():
+                path.parent.mkdir(exist_ok=True)
+                durable.sync_directory(self._folder)
+            durable.write(path, _dump(record), path.parent, mode=0o640)
         return record
 
     def keys(self) -> list[str]:
@@ -149,12 +160,13 @@ class Ledger:
         scratch = path.with_name(f".{path.name}-{key}")
         scratch.unlink(missing_ok=True)
         # The owner is written before the name exists, so that a crash never leaves a name without one.
-        durable.create(scratch, f"{key}\n".encode(), mode=0o640)
-        try:
-            durable.move(scratch, path)
-        except FileExistsError:
-            scratch.unlink(missing_ok=True)
-            return self.owner(folder, name) == key
+        with _spool_trouble():
+            durable.create(scratch, f"{key}\n".encode(), mode=0o640)
+            try:
+                durable.move(scratch, path)
+            except FileExistsError:
+                scratch.unlink(missing_ok=True)
+                return self.owner(folder, name) == key
         return True
 
     def owner(self, folder: str, name: str) -> str | None:
@@ -169,6 +181,10 @@ class Ledger:
 
     def _name_path(self, folder: str, name: str) -> Path:
         return self._folder / "names" / hashlib.sha256(f"{folder}/{name}".encode()).hexdigest()
+
+
+def _spool_trouble() -> AbstractContextManager[None]:
+    return durable.passing_trouble(SpoolUnavailable, "the spool")
 
 
 def key_folder(key: str) -> str:
@@ -189,8 +205,12 @@ def _record(key: str, content: dict[str, Any]) -> Record:
         key=key,
         seen=Seen(seen["last_update"], tuple(seen["series"])) if seen else None,
         entries={rule: Entry(**entry) for rule, entry in content.get("entries", {}).items()},
-        names=content.get("names", {}),
-        intent=Intent(**{**intent, "entry": Entry(**intent["entry"])}) if intent else None,
+        intent=_intent(intent) if intent else None,
         working=Working(**working) if working else None,
         refused=content.get("refused", ""),
     )
+
+
+def _intent(content: dict[str, Any]) -> Intent:
+    parked = tuple(Parked(**one) for one in content["parked"])
+    return Intent(content["rule"], content["folder"], Entry(**content["entry"]), parked)

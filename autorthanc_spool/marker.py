@@ -164,7 +164,8 @@ def _object(data: bytes) -> dict[str, Any]:
     if not data.strip():
         return {}
     try:
-        content = json.loads(data)
+        # Editors on Windows begin a file with a byte order mark.
+        content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise MarkerError(
             f"it isn't JSON ({_reason(error)}); a marker is an object like "

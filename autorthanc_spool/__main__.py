@@ -1,0 +1,5 @@
+"""`python -m autorthanc_spool`."""
+
+from autorthanc_spool.cli import main
+
+main()

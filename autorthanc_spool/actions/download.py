@@ -1,0 +1,49 @@
+"""DOWNLOAD: the files as Orthanc received them, in one folder per series."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from autorthanc_spool import naming, rules
+from autorthanc_spool.actions.job import Job, Product, in_order
+from autorthanc_spool.dicom import Instance
+from autorthanc_spool.output import WORKING, Delivered, output_trouble
+
+
+class Download:
+    """Fetch every instance into NAME.WORKING, several at a time, checking each."""
+
+    word = rules.Action.DOWNLOAD
+
+    def describe(self, job: Job) -> str:
+        """Tell in a few words what `run` will do."""
+        return f"download {len(job.resource.instances)} instances"
+
+    def run(self, job: Job) -> Product:
+        """Do it."""
+        paths = naming.file_paths(job.resource.series, job.resource.instances)
+        folders = sorted({folder for folder, _ in paths.values()})
+        with output_trouble():
+            for folder in folders:
+                job.working.make_folder(folder)
+            files = self._fetch_all(job, paths)
+            job.working.sync(folders)
+        return Product(job.name, job.name + WORKING, job.working.inode, files)
+
+    def _fetch_all(self, job: Job, paths: dict[str, tuple[str, str]]) -> tuple[Delivered, ...]:
+        def fetch(instance: Instance) -> Delivered:
+            job.check_stop()
+            folder, name = paths[instance.resource_id]
+            with job.working.add(folder, name) as stream:
+                md5 = job.orthanc.download(instance, stream, verify_md5=job.verify_md5)
+            return Delivered(f"{folder}/{name}", instance.file_size_bytes, md5)
+
+        with ThreadPoolExecutor(job.threads, thread_name_prefix="download") as pool:
+            futures = [pool.submit(fetch, instance) for instance in in_order(job.resource.instances)]
+            try:
+                # After the first failure the rest is in vain.
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+            done = [future for future in futures if not future.cancelled()]
+            return tuple(sorted((future.result() for future in done), key=lambda file: file.path))

@@ -1,0 +1,237 @@
+"""From settings to working parts: the one place that makes a spool, an Orthanc, a rulebook, and puts them together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from autorthanc_spool import marker, naming
+from autorthanc_spool.dicom import Level
+from autorthanc_spool.errors import OrthancUnavailable, SettingsError, SpoolError
+from autorthanc_spool.exporter import Tools
+from autorthanc_spool.lifecycle import State
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.output import Output
+from autorthanc_spool.plan import Plan
+from autorthanc_spool.processor import Processor
+from autorthanc_spool.roots import Roots
+from autorthanc_spool.rulebook import Rulebook, RuleSet
+from autorthanc_spool.rules import Rule, RuleError, parse_rule
+from autorthanc_spool.runner import Runner
+from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool import Spool
+from autorthanc_spool.watch import Doorbell
+
+# After Orthanc was away, or a clock was set, many markers come due at once; this spreads them.
+_JITTER = (0.8, 1.2)
+
+
+def utc_now() -> datetime:
+    """The time of this machine."""
+    return datetime.now(UTC)
+
+
+def open_spool(settings: Settings) -> Spool:
+    """Open the spool, and lay out what is missing of it."""
+    spool = Spool(settings.spool_path, time.time)
+    try:
+        spool.lay_out(_owner(settings))
+    except OSError as error:
+        raise SettingsError(
+            [f"AUTORTHANC_SPOOL_PATH: the spool {settings.spool_path} can't be made or used: {error.strerror}"]
+        ) from None
+    return spool
+
+
+def tools(settings: Settings, stop: threading.Event) -> Tools:
+    """Put everything together that a processor works with."""
+    spool = open_spool(settings)
+    return Tools(
+        settings=settings,
+        spool=spool,
+        orthanc=orthanc(settings),
+        rulebook=rulebook(settings, spool),
+        roots=Roots(spool.root / "state"),
+        output=Output(settings.output_path, _owner(settings), settings.umask),
+        now=lambda: utc_now().strftime(marker.TIME_FORMAT),
+        jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing
+        stop=stop,
+    )
+
+
+def orthanc(settings: Settings) -> Orthanc:
+    """Make the client; nothing is asked yet."""
+    return Orthanc(
+        settings.orthanc_url,
+        settings.username,
+        settings.password.get_secret_value() if settings.password else None,
+        ca_file=settings.ca_file,
+        connections=settings.download_threads,
+    )
+
+
+def rulebook(settings: Settings, spool: Spool) -> Rulebook:
+    """Open the folder of rules."""
+    return Rulebook(settings.rules_path, spool.root / "state" / "rules", folder_name=naming.component)
+
+
+def run(settings: Settings, *, once: bool) -> int:
+    """Work on the spool; until a signal, or once. Returns the exit code."""
+    _log_to_stderr(settings)
+    stop = threading.Event()
+    parts = tools(settings, stop)
+    _check_folders(settings, parts.roots)
+    runner = Runner(parts)
+    watched = [parts.spool.directory(state) for state in (State.INCOMING, State.DEFERRED)] + [settings.rules_path]
+    doorbell = Doorbell(watched, polling_s=settings.poll_interval_s if settings.observer == "polling" else None)
+    with _signals(stop, doorbell):
+        try:
+            (runner.run_once if once else runner.run)(doorbell)
+        finally:
+            doorbell.close()
+    return 1 if once and runner.failed else 0
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status` shows."""
+
+    spool: Path
+    counts: dict[str, int]
+    oldest_incoming: str
+    next_due_s: float | None
+    rules: RuleSet | None
+    rules_problem: str
+    orthanc: str
+    orthanc_url: str
+
+
+def status(settings: Settings) -> Status:
+    """Look at everything, and change nothing."""
+    spool = open_spool(settings)
+    rules, problem = None, ""
+    try:
+        rules = rulebook(settings, spool).read()
+    except SpoolError as error:
+        problem = str(error)
+    try:
+        answer = f"answers, version {orthanc(settings).system().get('Version', 'unknown')}"
+    except OrthancUnavailable as error:
+        answer = str(error)
+    incoming = spool.items(State.INCOMING)
+    return Status(
+        spool=spool.root,
+        counts={str(state): len(spool.items(state)) for state in State},
+        oldest_incoming=incoming[0].name if incoming else "",
+        next_due_s=spool.next_due_s(),
+        rules=rules,
+        rules_problem=problem,
+        orthanc=answer,
+        orthanc_url=settings.orthanc_url,
+    )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One rule file and what was found in it."""
+
+    path: Path
+    rule: Rule | None
+    problem: str = ""
+    is_ignored: bool = False
+
+
+def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
+    """Check rule files; without any, all of the folder."""
+    if files:
+        return [_check_file(path) for path in files]
+    spool = open_spool(settings)
+    found = rulebook(settings, spool).read()
+    folder = settings.rules_path
+    checked = [Checked(folder / f"{rule.name}.json", rule) for rule in found.rules]
+    checked += [Checked(broken.path, None, str(broken.error)) for broken in found.broken]
+    checked += [Checked(folder / name, None, is_ignored=True) for name in found.ignored]
+    return sorted(checked, key=lambda one: one.path)
+
+
+def _check_file(path: Path) -> Checked:
+    try:
+        return Checked(path, parse_rule(path.stem, path.read_bytes()))
+    except RuleError as error:
+        return Checked(path, None, str(error))
+    except OSError as error:
+        return Checked(path, None, f"{path}: it can't be read: {error.strerror}")
+
+
+def explain(settings: Settings, level: Level, resource_id: str) -> Plan:
+    """Plan the run of a resource, and don't do it. Raises ResourceMissing, OrthancUnavailable."""
+    parts = tools(settings, threading.Event())
+    parts.orthanc.system()
+    rules = parts.rulebook.read()
+    record = parts.spool.ledger.read(f"{level}-{resource_id}")
+    return Processor(parts).explain(level, resource_id, rules, record)
+
+
+def _owner(settings: Settings) -> tuple[int, int] | None:
+    return (settings.uid, settings.gid) if os.geteuid() == 0 else None
+
+
+def _check_folders(settings: Settings, roots: Roots) -> None:
+    """Make the output at first use; refuse to start where the rules never were."""
+    if not roots.knows("output") and not settings.output_path.exists():
+        try:
+            settings.output_path.mkdir(parents=True)
+            owner = _owner(settings)
+            if owner:
+                os.chown(settings.output_path, *owner)
+        except OSError as error:
+            raise SettingsError(
+                [f"ORTHANC_AUTOMATION_STORAGE_PATH: {settings.output_path} can't be made: {error.strerror}"]
+            ) from None
+    if not roots.knows("rules") and not settings.rules_path.is_dir():
+        raise SettingsError(
+            [
+                f"ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH: there is no folder {settings.rules_path}; "
+                f"create it (mkdir -p {settings.rules_path}) and put a rule into it (docs/rules.md)"
+            ]
+        )
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    package = logging.getLogger("autorthanc_spool")
+    package.addHandler(handler)
+    package.setLevel(settings.log_level.upper())
+
+
+@contextmanager
+def _signals(stop: threading.Event, doorbell: Doorbell) -> Iterator[None]:
+    """Stop at SIGTERM and SIGINT; a second SIGINT interrupts at once."""
+
+    def handle(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001 - the signature is signal's
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+        doorbell.ring()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,249 @@
+"""The command line: options → settings → one call → exit code.
+
+Standard output is for data, standard error for talk. Errors become messages in `main` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autorthanc_spool import __version__, assembly, marker, views
+from autorthanc_spool.dicom import RESOURCE_ID_PATTERN, Level
+from autorthanc_spool.errors import RulesInvalid, SpoolError, UsageError
+from autorthanc_spool.lifecycle import Event, State
+from autorthanc_spool.settings import Settings, load_settings
+
+Command = Callable[..., int | None]
+
+_SHORTHANDS = {
+    "spool": "AUTORTHANC_SPOOL_PATH",
+    "rules": "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH",
+    "output": "ORTHANC_AUTOMATION_STORAGE_PATH",
+    "orthanc_url": "ORTHANC_URL",
+}
+
+
+def with_settings(command: Command) -> Command:
+    """Give a command the options that set variables, and call it with the settings."""
+
+    @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a variable of the .env file.")
+    @click.option("--spool", metavar="DIR", help="The spool (AUTORTHANC_SPOOL_PATH).")
+    @click.option("--rules", metavar="DIR", help="The rules (ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH).")
+    @click.option("--output", metavar="DIR", help="The output (ORTHANC_AUTOMATION_STORAGE_PATH).")
+    @click.option("--orthanc-url", metavar="URL", help="Orthanc's web address (ORTHANC_URL).")
+    @wraps(command)
+    def wrapped(assignments: tuple[str, ...], **arguments: Any) -> int | None:
+        overrides = dict(_assignment(text) for text in assignments)
+        for option, name in _SHORTHANDS.items():
+            value = arguments.pop(option)
+            if value is not None:
+                overrides[name] = value
+        settings = load_settings(overrides, os.environ, Path.cwd())
+        os.umask(settings.umask)
+        for warning in settings.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return command(settings, **arguments)
+
+    return wrapped
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--set takes NAME=VALUE, as in the .env file; {name!r} has no '='")
+    return name, value
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="autorthanc-spool")
+def cli() -> None:
+    """Export what becomes stable in Orthanc, by rules, into the folder that your pipeline watches.
+
+    Settings come from the environment or from .env in the working directory; docs/settings.md lists them.
+    """
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Work on what is there, then exit.")
+@with_settings
+def run(settings: Settings, once: bool) -> int:
+    """Work on the spool until stopped. Several may share one spool."""
+    return assembly.run(settings, once=once)
+
+
+@cli.command()
+@with_settings
+def up(settings: Settings) -> int:
+    """Start Orthanc (with its SQLite index) and the processor on this machine, from the same settings."""
+    from autorthanc_spool import up as starting
+
+    return starting.up(settings)
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Leave the folder of the demonstration in place.")
+def demo(keep: bool) -> int:
+    """Show the main job in a temporary folder: a study sent by C-STORE, and what becomes of it."""
+    from autorthanc_spool import demo as demonstration
+
+    return demonstration.demo(keep)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@with_settings
+def status(settings: Settings, as_json: bool) -> None:
+    """Show what lies in the spool, which rules are in force, and whether Orthanc answers."""
+    views.show_status(assembly.status(settings), as_json)
+
+
+@cli.command("list")
+@click.argument("states", nargs=-1, metavar="[STATE]...", type=click.Choice([str(state) for state in State]))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@with_settings
+def list_markers(settings: Settings, states: tuple[str, ...], as_json: bool) -> None:
+    """List markers: all but the done ones, or those in the named states."""
+    wanted = [State(state) for state in states] or [state for state in State if state is not State.DONE]
+    spool = assembly.open_spool(settings)
+    views.show_markers([views.summary(spool, item) for state in wanted for item in spool.items(state)], as_json)
+
+
+@cli.command()
+@click.argument("name", metavar="MARKER")
+@with_settings
+def show(settings: Settings, name: str) -> None:
+    """Print a marker: what it asks for, what was done, and why it waits or failed."""
+    spool = assembly.open_spool(settings)
+    item = spool.find(name)
+    click.echo(f"{item.path}", err=True)
+    click.echo(item.path.read_text(errors="backslashreplace").rstrip("\n") or "{}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[MARKER]...")
+@click.option("--failed", is_flag=True, help="All that failed.")
+@click.option("--deferred", is_flag=True, help="All that are deferred.")
+@with_settings
+def requeue(settings: Settings, names: tuple[str, ...], failed: bool, deferred: bool) -> None:
+    """Put markers back into incoming/: a done one is done again, a failed one goes on with what it lacks."""
+    if not (names or failed or deferred):
+        raise UsageError("name a marker, or use --failed or --deferred; `autorthanc-spool list` shows what there is")
+    spool = assembly.open_spool(settings)
+    items = [spool.find(name) for name in names]
+    items += spool.items(State.FAILED) if failed else []
+    items += spool.items(State.DEFERRED) if deferred else []
+    _move(settings, items, Event.REQUEUE)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
+@with_settings
+def hold(settings: Settings, names: tuple[str, ...]) -> None:
+    """Park markers in hold/, where nothing touches them."""
+    spool = assembly.open_spool(settings)
+    _move(settings, [spool.find(name) for name in names], Event.HOLD)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
+@with_settings
+def release(settings: Settings, names: tuple[str, ...]) -> None:
+    """Put markers back from hold/ into incoming/."""
+    spool = assembly.open_spool(settings)
+    _move(settings, [spool.find(name) for name in names], Event.RELEASE)
+
+
+def _move(settings: Settings, items: list[Any], event: Event) -> None:
+    spool = assembly.open_spool(settings)
+    for item in items:
+        moved = spool.move(item, event)
+        click.echo(f"{moved.state}/{moved.name}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
+@with_settings
+def delete(settings: Settings, names: tuple[str, ...]) -> None:
+    """Remove markers, and remember that their resources are refused, so that they don't come back."""
+    spool = assembly.open_spool(settings)
+    for item in [spool.find(name) for name in names]:
+        spool.delete(item)
+        click.echo(f"{item.path.relative_to(spool.root)}")
+
+
+@cli.command()
+@click.argument("level", type=click.Choice([str(level) for level in Level], case_sensitive=False))
+@click.argument("resource_ids", nargs=-1, required=True, metavar="ID...")
+@with_settings
+def enqueue(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> None:
+    """Have studies or series done, or done again, by their Orthanc IDs."""
+    checked = [_resource_id(text) for text in resource_ids]
+    spool = assembly.open_spool(settings)
+    for resource_id in checked:
+        item = spool.put(marker.new(Level(level), resource_id, "cli", assembly.utc_now()))
+        click.echo(f"{item.state}/{item.name}")
+
+
+@cli.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
+@with_settings
+def check(settings: Settings, files: tuple[Path, ...]) -> None:
+    """Check the settings and the rules, or some rule files: every problem with its line."""
+    views.show_check(assembly.check(settings, files))
+
+
+@cli.command()
+@click.argument("level", type=click.Choice([str(level) for level in Level], case_sensitive=False))
+@click.argument("resource_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a rule and line.")
+@with_settings
+def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> None:
+    """Tell for each rule and tag what was wanted, what was found, and what would be done."""
+    explained = assembly.explain(settings, Level(level), _resource_id(resource_id))
+    views.show_explanation(explained, as_json)
+
+
+def _resource_id(text: str) -> str:
+    resource_id = text.strip().lower()
+    if not RESOURCE_ID_PATTERN.fullmatch(resource_id):
+        raise UsageError(
+            f"{text!r} is no Orthanc ID: expected five groups of eight hexadecimal digits, as at the end of the "
+            "address that Orthanc Explorer shows for the study"
+        )
+    return resource_id
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line, and exit."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: list[str] | None) -> int:
+    try:
+        result = cli.main(args=arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except RulesInvalid as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except SpoolError as error:
+        click.echo(f"autorthanc-spool: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        click.echo(f"autorthanc-spool: {error.strerror}: {error.filename}", err=True)
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,174 @@
+"""One rule's work on one resource: name, working directory, action, last look, publication."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from autorthanc_spool import naming, plan, publication
+from autorthanc_spool.actions import Job, Product, publishing_action
+from autorthanc_spool.dicom import Resource
+from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
+from autorthanc_spool.ledger import Entry, Intent, Record
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.output import Output, RuleFolder, output_trouble, tree_digest
+from autorthanc_spool.roots import Roots
+from autorthanc_spool.rulebook import Rulebook
+from autorthanc_spool.rules import Rule
+from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool import Claim, Spool
+
+log = logging.getLogger(__name__)
+
+# A resource that changed while it was exported is looked at again after this long.
+CHANGED_WAIT_S = 5.0
+
+Outcome = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a processor works with."""
+
+    settings: Settings
+    spool: Spool
+    orthanc: Orthanc
+    rulebook: Rulebook
+    roots: Roots
+    output: Output
+    now: Callable[[], str]
+    jitter: Callable[[], float]
+    stop: threading.Event
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """Whom new files are given to, UID and GID; only root can."""
+        return (self.settings.uid, self.settings.gid) if os.geteuid() == 0 else None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be exported by which rule; `content` is the digest of the resource's instances."""
+
+    rule: Rule
+    resource: Resource
+    content: str
+
+    @property
+    def folder(self) -> str:
+        """The rule's folder below OUT."""
+        return naming.component(self.rule.name)
+
+
+class Exporter:
+    """Exports, one task at a time, under the lock of the resource."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._ledger = tools.spool.ledger
+
+    def export(self, claim: Claim, task: Task) -> Outcome:
+        """Publish what the rule asks for, and tell what was done."""
+        tools = self._tools
+        tools.roots.check("output", tools.settings.output_path)
+        with output_trouble(), tools.output.rule_folder(task.folder) as folder:
+            name = self._reserve(folder, task)
+            return self._make(claim, task, folder, name)
+
+    def _reserve(self, folder: RuleFolder, task: Task) -> str:
+        """Find the name that belongs to the resource for ever, or make one its own."""
+        key = f"{task.resource.level}-{task.resource.resource_id}"
+        first = naming.publication_name(task.resource)
+        candidates = [first, naming.told_apart(first, task.resource.resource_id)]
+        for name in candidates:
+            owner = self._ledger.owner(task.folder, name)
+            if owner == key:
+                return name
+            if owner is None and folder.is_free(name) and self._ledger.reserve(task.folder, name, key):
+                return name
+        raise OutputConflict(
+            "in the rule's output something that isn't ours has the name that this would get; "
+            "move it away and requeue the marker"
+        )
+
+    def _make(self, claim: Claim, task: Task, folder: RuleFolder, name: str) -> Outcome:
+        tools = self._tools
+        with closing(folder.make_working(name)) as working:
+            record = self._ledger.read(claim.marker.key)
+            record = publication.begin(self._ledger, record, task.folder, name, working.inode)
+            job = Job(
+                task.rule,
+                task.resource,
+                name,
+                tools.orthanc,
+                working,
+                tools.stop,
+                threads=tools.settings.download_threads,
+                verify_md5=tools.settings.verify == "md5",
+            )
+            try:
+                product = publishing_action(task.rule).run(job)
+                self._look_once_more(claim, task)
+                job.check_stop()
+                return self._publish(record, task, folder, product)
+            except BaseException:
+                # What can't be removed now is known to the ledger, and removed by the next run.
+                if record.working:
+                    folder.remove(record.working.name, working.inode)
+                raise
+
+    def _look_once_more(self, claim: Claim, task: Task) -> None:
+        """Refuse to publish what isn't the whole of it any more, or what a person took back."""
+        before, orthanc = task.resource, self._tools.orthanc
+        after = orthanc.with_instances(orthanc.resource(before.level, before.resource_id))
+        same = after.is_stable and after.last_update == before.last_update
+        if not same or plan.content_digest(after) != task.content:
+            raise StillArriving(f"the {before.level} changed while it was exported", CHANGED_WAIT_S)
+        if not claim.is_ours():
+            raise MarkerTaken("a person took the marker out of processing/")
+
+    def _publish(self, record: Record, task: Task, folder: RuleFolder, product: Product) -> Outcome:
+        previous = record.entries.get(task.rule.name)
+        entry = Entry(
+            content=task.content,
+            fields=task.rule.fields_digest(),
+            outcome="published",
+            name=product.published_name,
+            inode=product.inode,
+            tree=tree_digest(product.files),
+            instances=len(product.files),
+            size_bytes=sum(file.size_bytes for file in product.files),
+            time=self._tools.now(),
+        )
+        parked = publication.parking(folder, entry.name, previous)
+        intent = Intent(task.rule.name, task.folder, entry, parked)
+        published = publication.publish(self._ledger, record, folder, intent, product.source)
+        report_kept(record.key, published.kept)
+        return _told(task, entry, product, published.kept)
+
+
+def report_kept(key: str, kept: tuple[str, ...]) -> None:
+    """Say that something was parked and not deleted; the marker's record says where."""
+    if kept:
+        log.warning("%s: %d earlier output(s) held more than was published, and are kept as .WORKING", key, len(kept))
+
+
+def _told(task: Task, entry: Entry, product: Product, kept: tuple[str, ...]) -> Outcome:
+    outcome: Outcome = {
+        "outcome": entry.outcome,
+        "path": f"{task.folder}/{entry.name}",
+        "instances": entry.instances,
+        "bytes": entry.size_bytes,
+        "time": entry.time,
+        **product.details,
+        # As `md5sum --check` reads it, in the published folder.
+        "md5sums": [f"{file.md5}  {file.path}" for file in product.files],
+    }
+    if kept:
+        outcome["kept"] = [f"{task.folder}/{name}" for name in kept]
+    return outcome

@@ -1,0 +1,290 @@
+"""Orthanc's REST API: the only speaker of HTTP.
+
+Responses are trusted for nothing but their meaning: identifiers are checked before they come near a URL or a path, and
+every file's size and MD5 are checked, because Orthanc verifies nothing when it reads from its storage.
+Source: https://orthanc.uclouvain.be/book/users/rest.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import urllib3
+from urllib3.util import Retry, Timeout, make_headers
+
+from autorthanc_spool.dicom import RESOURCE_ID_PATTERN, Instance, Level, Resource, Series
+from autorthanc_spool.errors import (
+    InstanceError,
+    OrthancFault,
+    OrthancUnavailable,
+    PasswordRefused,
+    ResourceMissing,
+)
+
+CONNECT_TIMEOUT_S = 5.0
+# Orthanc itself gives up a stalled connection after 30 s (HttpRequestTimeout), with a body that is cut short.
+READ_TIMEOUT_S = 60.0
+# Large enough to keep up with the disk, small enough that all threads together need a few megabytes.
+CHUNK_BYTES = 256 * 1024
+TIME_FORMAT = "%Y%m%dT%H%M%S"
+
+_PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
+_ETAG = re.compile(r'"\d+-([0-9a-f]{32})"')
+
+
+class Orthanc:
+    """One Orthanc server. Safe to be shared between threads."""
+
+    def __init__(
+        self, url: str, username: str, password: str | None, *, ca_file: Path | None = None, connections: int = 4
+    ) -> None:
+        self.url = url.rstrip("/")
+        # Up to version 1.12.1 Orthanc compresses DICOM for whoever accepts it, which is 30 times slower.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "autorthanc-spool"}
+        if password is not None:
+            headers |= make_headers(basic_auth=f"{username}:{password}")
+        self._pool = urllib3.PoolManager(
+            maxsize=connections,
+            block=True,
+            headers=headers,
+            timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+            # Orthanc closes a connection that idles for 1 s; a request on it fails and is sent once more.
+            retries=Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, backoff_factor=0.1),
+            ca_certs=str(ca_file) if ca_file else None,
+        )
+
+    def system(self) -> Mapping[str, Any]:
+        """Ask whether Orthanc is there. Raises OrthancUnavailable, or PasswordRefused."""
+        try:
+            response = self._pool.request("GET", f"{self.url}/system", timeout=Timeout(connect=5.0, read=15.0))
+        except urllib3.exceptions.HTTPError as error:
+            raise OrthancUnavailable(
+                f"Orthanc doesn't answer at {self.url} ({_cause(error)}); is it running, and is ORTHANC_URL right?"
+            ) from None
+        if response.status in (401, 403):
+            raise PasswordRefused(
+                f"Orthanc at {self.url} refuses the user or the password; "
+                "set ORTHANC_USERNAME and ORTHANC_PASSWORD (or ORTHANC_PASSWORD_FILE) to what Orthanc knows"
+            )
+        if response.status != 200:
+            raise OrthancUnavailable(f"what answers at {self.url}/system says {response.status}; is it Orthanc?")
+        return _object(_parsed(response, "/system"), "/system")
+
+    def now(self) -> datetime:
+        """Read Orthanc's clock (UTC)."""
+        return parse_time(self._get_text("/tools/now").strip().strip('"'))
+
+    def resource(self, level: Level, resource_id: str) -> Resource:
+        """Read a study or series without its list of instances. Raises ResourceMissing."""
+        main = self._get_resource(f"/{_PATHS[level]}/{_checked(resource_id)}", level)
+        if level is Level.STUDY:
+            study, series = main, self._get_list(f"/studies/{resource_id}/series", level)
+        else:
+            study, series = self._get_resource(f"/series/{resource_id}/study", level), [main]
+        return Resource(
+            level=level,
+            resource_id=resource_id,
+            patient_tags=_tags(study, "PatientMainDicomTags"),
+            study_tags=_tags(study, "MainDicomTags"),
+            series=tuple(Series(_checked(one.get("ID")), _tags(one, "MainDicomTags")) for one in series),
+            instances=(),
+            last_update=str(main.get("LastUpdate", "")),
+            is_stable=main.get("IsStable") is True,
+            is_copy=any(key in item for item in (main, study) for key in ("AnonymizedFrom", "ModifiedFrom")),
+        )
+
+    def with_instances(self, resource: Resource) -> Resource:
+        """Give the resource the list of its instances."""
+        path = f"/{_PATHS[resource.level]}/{resource.resource_id}/instances"
+        known = {series.resource_id for series in resource.series}
+        instances = tuple(_instance(one) for one in self._get_list(path, resource.level))
+        if not known.issuperset(instance.series_id for instance in instances):
+            # A series arrived between the two requests: what is read once more is read whole.
+            return self.with_instances(self.resource(resource.level, resource.resource_id))
+        return replace(resource, instances=instances)
+
+    def with_first_instances(self, resource: Resource, series_ids: frozenset[str]) -> Resource:
+        """Give these series the tags of their first instance: lowest InstanceNumber, then ID."""
+        series = tuple(
+            replace(one, first_instance_tags=self._first_instance_tags(resource, one.resource_id))
+            if one.resource_id in series_ids
+            else one
+            for one in resource.series
+        )
+        return replace(resource, series=series)
+
+    def download(self, instance: Instance, target: IO[bytes], *, verify_md5: bool = True) -> str:
+        """Write the stored bytes of an instance and give their MD5.
+
+        Raises InstanceError when they are not what Orthanc received, as far as its size and MD5 tell.
+        """
+        path = f"/instances/{instance.resource_id}/attachments/dicom/data"
+        try:
+            response = self._pool.request("GET", f"{self.url}{path}", preload_content=False)
+            # What was read to its end gives its connection back; what wasn't must not.
+            with closing(response):
+                if response.status != 200:
+                    raise InstanceError(instance.resource_id, _refusal(response.status))
+                digest, size = _copy(response, target)
+                announced = _ETAG.fullmatch(response.headers.get("ETag", ""))
+                response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            # Orthanc is gone, or only this instance is in trouble: its own answer tells.
+            self.system()
+            raise InstanceError(instance.resource_id, f"its transfer broke off ({_cause(error)})") from None
+        if size != instance.file_size_bytes:
+            text = f"Orthanc delivers {size} bytes of {instance.file_size_bytes}: its stored file was cut or replaced"
+            raise InstanceError(instance.resource_id, text)
+        if verify_md5 and announced and announced[1] != digest:
+            text = "its MD5 isn't the one that Orthanc computed on receipt: its stored file is damaged"
+            raise InstanceError(instance.resource_id, text)
+        return digest
+
+    def modalities(self) -> frozenset[str]:
+        """List the names of the remote modalities that Orthanc knows."""
+        names = self._get("/modalities")
+        return frozenset(str(name) for name in names) if isinstance(names, list) else frozenset()
+
+    def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str]:
+        candidates = [instance for instance in resource.instances if instance.series_id == series_id]
+        if not candidates:
+            return {}
+        first = min(candidates, key=lambda one: (*_numeric(one.InstanceNumber), one.resource_id))
+        tags = _object(self._get(f"/instances/{first.resource_id}/tags?short"), "/tags")
+        return {tag.lower(): value for tag, value in tags.items() if isinstance(value, str)}
+
+    def _get_resource(self, path: str, level: Level) -> Mapping[str, Any]:
+        found = self._get(path)
+        if found is None:
+            raise ResourceMissing(f"Orthanc has no such {level}; it may have been deleted there, or the ID is mistyped")
+        return _object(found, path)
+
+    def _get_list(self, path: str, level: Level) -> list[Mapping[str, Any]]:
+        found = self._get(path)
+        if found is None:
+            raise ResourceMissing(f"the {level} was deleted in Orthanc while it was being read")
+        if not isinstance(found, list):
+            raise OrthancFault(f"Orthanc's answer to {_shape(path)} is no list")
+        return [_object(one, path) for one in found]
+
+    def _get(self, path: str) -> Any:
+        response = self._request(path)
+        return None if response is None else _parsed(response, path)
+
+    def _get_text(self, path: str) -> str:
+        response = self._request(path)
+        if response is None:
+            raise OrthancFault(f"Orthanc knows no {path}")
+        return response.data.decode()
+
+    def _request(self, path: str) -> urllib3.BaseHTTPResponse | None:
+        try:
+            response = self._pool.request("GET", f"{self.url}{path}")
+        except urllib3.exceptions.HTTPError as error:
+            self.system()
+            raise OrthancFault(f"Orthanc answers, but not to {_shape(path)} ({_cause(error)})") from None
+        if response.status == 404:
+            return None
+        if response.status in (401, 403):
+            self.system()
+        if response.status != 200:
+            raise OrthancFault(f"Orthanc answers {response.status} to {_shape(path)}; its log says why")
+        return response
+
+
+def parse_time(text: str) -> datetime:
+    """Read a time as Orthanc writes it: UTC, ``20261124T015904``."""
+    try:
+        return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        raise OrthancFault("Orthanc gives a time that can't be understood") from None
+
+
+def _copy(response: urllib3.BaseHTTPResponse, target: IO[bytes]) -> tuple[str, int]:
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+        digest.update(chunk)
+        target.write(chunk)
+        size += len(chunk)
+    return digest.hexdigest(), size
+
+
+def _instance(content: Mapping[str, Any]) -> Instance:
+    size = content.get("FileSize")
+    if not isinstance(size, int):
+        raise OrthancFault("Orthanc lists an instance without its size")
+    tags = _tags(content, "MainDicomTags")
+    return Instance(
+        resource_id=_checked(content.get("ID")),
+        series_id=_checked(content.get("ParentSeries")),
+        SOPInstanceUID=tags.get("SOPInstanceUID", ""),
+        InstanceNumber=tags.get("InstanceNumber", ""),
+        file_size_bytes=size,
+        file_uuid=str(content.get("FileUuid", "")),
+    )
+
+
+def _numeric(InstanceNumber: str) -> tuple[int, int]:
+    # What is no number comes last.
+    try:
+        return 0, int(InstanceNumber)
+    except ValueError:
+        return 1, 0
+
+
+def _tags(content: Mapping[str, Any], key: str) -> Mapping[str, str]:
+    tags = content.get(key)
+    return (
+        {str(name): value for name, value in tags.items() if isinstance(value, str)} if isinstance(tags, dict) else {}
+    )
+
+
+def _checked(resource_id: object) -> str:
+    if not isinstance(resource_id, str) or not RESOURCE_ID_PATTERN.fullmatch(resource_id):
+        raise OrthancFault("Orthanc gives an ID that is none")
+    return resource_id
+
+
+def _parsed(response: urllib3.BaseHTTPResponse, path: str) -> Any:
+    try:
+        return json.loads(response.data)
+    except (ValueError, urllib3.exceptions.HTTPError):
+        raise OrthancFault(f"Orthanc's answer to {_shape(path)} is no JSON") from None
+
+
+def _object(content: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(content, dict):
+        raise OrthancFault(f"Orthanc's answer to {_shape(path)} is no object")
+    return content
+
+
+def _shape(path: str) -> str:
+    return RESOURCE_ID_PATTERN.sub("ID", path)
+
+
+def _refusal(status: int) -> str:
+    if status == 404:
+        return "Orthanc has it no more"
+    return f"Orthanc answers {status}: its stored file can't be read; Orthanc's log says why"
+
+
+def _cause(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    names = {
+        "NewConnectionError": "connection refused or no such host",
+        "NameResolutionError": "no such host",
+        "ConnectTimeoutError": "no connection within 5 s",
+        "ReadTimeoutError": "no answer in time",
+        "SSLError": "its TLS certificate isn't trusted; set AUTORTHANC_CA_FILE",
+        "ProtocolError": "the connection broke",
+        "IncompleteRead": "the connection broke",
+    }
+    return names.get(type(reason).__name__, type(reason).__name__)

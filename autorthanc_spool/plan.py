@@ -1,0 +1,148 @@
+"""Decide: what is to be done for a resource, and what becomes of a marker. Pure; the processor does it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from autorthanc_spool.dicom import Level, Resource
+from autorthanc_spool.errors import Fate, InstanceError, MarkerError, SpoolError, StillArriving
+from autorthanc_spool.ledger import Record
+from autorthanc_spool.lifecycle import Event
+from autorthanc_spool.marker import TIME_FORMAT, Marker
+from autorthanc_spool.rules import Rule, Verdict, judge
+
+# Ten attempts with doubling pauses span several hours: what still fails then needs a person.
+MAX_ATTEMPTS = 10
+FIRST_WAIT_S = 30.0
+LONGEST_WAIT_S = 3600.0
+# Orthanc declares stability up to about 1.1 s later than StableAge says.
+STABLE_MARGIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: printable, and the whole of it.
+
+    `jobs` are the rules to run, `unchanged` those whose work the ledger has, `waiting` those whose file is broken at
+    the moment and whose last valid version matches.
+    """
+
+    content: str
+    verdicts: tuple[Verdict, ...]
+    jobs: tuple[Rule, ...]
+    unchanged: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Filing:
+    """What becomes of a marker."""
+
+    event: Event
+    counts_attempt: bool
+    due_in_s: float = 0.0
+
+
+def concerns(rules: Iterable[Rule], level: Level) -> bool:
+    """Whether any of these rules could match a resource of this level at all."""
+    return any(rule.check_on is level and rule.is_active for rule in rules)
+
+
+def selected(rules: Iterable[Rule], asked: tuple[str, ...] | None) -> tuple[Rule, ...]:
+    """The rules that a marker asks for."""
+    return tuple(rule for rule in rules if asked is None or rule.name in asked)
+
+
+def check_names(asked: tuple[str, ...] | None, known: Iterable[str]) -> None:
+    """Refuse a marker that asks for rules that don't exist."""
+    missing = sorted(set(asked or ()) - set(known))
+    if missing:
+        raise MarkerError(
+            f"it asks for a rule that doesn't exist: {', '.join(missing)}; `autorthanc-spool check` lists"
+        )
+
+
+def content_digest(resource: Resource) -> str:
+    """Digest the set of stored files: it changes when an instance is added, removed or replaced."""
+    files = sorted(f"{one.resource_id} {one.file_size_bytes} {one.file_uuid}\n" for one in resource.instances)
+    return hashlib.sha256("".join(files).encode()).hexdigest()
+
+
+def make_plan(resource: Resource, rules: Iterable[Rule], broken: Iterable[Rule], record: Record) -> Plan:
+    """Plan the run of a resource. `broken` are the last valid versions of rules whose files are broken."""
+    content = content_digest(resource)
+    verdicts = tuple(judge(rule, resource) for rule in rules)
+    matching = [verdict.rule for verdict in verdicts if verdict.matches]
+    jobs = tuple(rule for rule in matching if not _is_done(rule, content, record))
+    return Plan(
+        content=content,
+        verdicts=verdicts,
+        jobs=jobs,
+        unchanged=tuple(rule.name for rule in matching if rule not in jobs),
+        waiting=tuple(rule.name for rule in broken if judge(rule, resource).matches),
+    )
+
+
+def _is_done(rule: Rule, content: str, record: Record) -> bool:
+    entry = record.entries.get(rule.name)
+    return entry is not None and not entry.again and (entry.content, entry.fields) == (content, rule.fields_digest())
+
+
+def check_settled(resource: Resource, last_update: datetime, now: datetime, stable_age_s: float, by: Marker) -> None:
+    """Refuse a resource that is still arriving, by Orthanc's clock.
+
+    A restarted Orthanc says IsStable of everything, also in mid-transfer; therefore the age counts too. Where the
+    marker is Orthanc's own event, and nothing came since, Orthanc has measured the age itself.
+    """
+    age_s = (now - last_update).total_seconds()
+    vouched = by.source == "lua" and by.time > last_update.strftime(TIME_FORMAT)
+    if resource.is_stable and (vouched or age_s >= stable_age_s):
+        return
+    wait_s = max(STABLE_MARGIN_S, min(stable_age_s - age_s + STABLE_MARGIN_S, LONGEST_WAIT_S))
+    raise StillArriving(
+        f"the {resource.level} is still arriving: its last instance came {max(age_s, 0):.0f} s ago", wait_s
+    )
+
+
+def fate(error: SpoolError, marker: Marker, jitter: float) -> Filing:
+    """Tell what becomes of a marker with this error; `jitter`, of 0.8 to 1.2, keeps many from coming back at once."""
+    wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(marker.deferrals, 20)) * jitter
+    match error.fate:
+        case Fate.RESUME:
+            return Filing(Event.DEFER, counts_attempt=False)
+        case Fate.SETTLE:
+            return Filing(Event.DEFER, counts_attempt=False, due_in_s=getattr(error, "wait_s", STABLE_MARGIN_S))
+        case Fate.WAIT:
+            return Filing(Event.DEFER, counts_attempt=False, due_in_s=wait_s)
+        case Fate.RETRY if marker.attempts + 1 < MAX_ATTEMPTS:
+            return Filing(Event.DEFER, counts_attempt=True, due_in_s=wait_s)
+        case Fate.RETRY:
+            return Filing(Event.FAIL, counts_attempt=True)
+        case _:
+            return Filing(Event.FAIL, counts_attempt=False)
+
+
+def worst(filings: Iterable[Filing]) -> Filing:
+    """What becomes of a marker of several rules: any to be tried again, else any failed, else done."""
+    found = list(filings)
+    deferred = [filing for filing in found if filing.event is Event.DEFER]
+    if deferred:
+        return Filing(
+            Event.DEFER,
+            counts_attempt=any(filing.counts_attempt for filing in deferred),
+            due_in_s=min(filing.due_in_s for filing in deferred),
+        )
+    failed = [filing for filing in found if filing.event is Event.FAIL]
+    return failed[0] if failed else Filing(Event.FINISH, counts_attempt=False)
+
+
+def told(error: SpoolError) -> dict[str, Any]:
+    """What a marker keeps of an error."""
+    content = {"kind": type(error).__name__, "text": str(error)}
+    if isinstance(error, InstanceError):
+        content["instance"] = error.instance_id
+    return content

@@ -1,0 +1,194 @@
+"""The straight line: a claimed marker in, a filed one out.
+
+Errors come up as exceptions and meet their fate here and nowhere else: those of one rule become that rule's outcome,
+those of the whole resource become the marker's.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autorthanc_spool import naming, plan, publication
+from autorthanc_spool.dicom import Level, Resource
+from autorthanc_spool.errors import Fate, OrthancUnavailable, RuleUnavailable, SpoolError
+from autorthanc_spool.exporter import Exporter, Outcome, Task, Tools, report_kept
+from autorthanc_spool.ledger import Record, Seen
+from autorthanc_spool.lifecycle import Event
+from autorthanc_spool.marker import Marker
+from autorthanc_spool.orthanc import parse_time
+from autorthanc_spool.output import output_trouble
+from autorthanc_spool.plan import Filing, Plan
+from autorthanc_spool.rulebook import RuleSet
+from autorthanc_spool.rules import Rule, unanswered
+from autorthanc_spool.spool import Claim, Item
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What came of a run: the outcome of each rule, and what becomes of the marker."""
+
+    outcomes: Mapping[str, Outcome]
+    filing: Filing
+    error: Mapping[str, Any] | None = None
+
+
+class Processor:
+    """Works on claimed markers, one at a time."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._spool = tools.spool
+        self._ledger = tools.spool.ledger
+        self._exporter = Exporter(tools)
+
+    def process(self, claim: Claim) -> Item | None:
+        """Work on a claim and file it; None when a person took it away. Raises OrthancUnavailable after filing."""
+        away: OrthancUnavailable | None = None
+        try:
+            work = self._work(claim)
+        except SpoolError as error:
+            work = Work({}, plan.fate(error, claim.marker, self._tools.jitter()), plan.told(error))
+            away = error if isinstance(error, OrthancUnavailable) else None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the marker must not be lost, nor the others stopped
+            work = Work({}, Filing(Event.FAIL, counts_attempt=False), _our_bug(error))
+        filed = self._spool.file(claim, work.filing.event, _result(claim.marker, work), work.filing.due_in_s)
+        _report(claim, work, filed)
+        if away:
+            raise away
+        return filed
+
+    def _work(self, claim: Claim) -> Work:
+        tools, marker = self._tools, claim.marker
+        tools.roots.check("rules", tools.settings.rules_path)
+        rules = tools.rulebook.read()
+        record = self._recovered(self._ledger.read(marker.key))
+        names = [rule.name for rule in rules.rules] + [broken.name for broken in rules.broken]
+        plan.check_names(marker.rules, names)
+        if marker.level is Level.SERIES and not plan.concerns(_deciding(rules), Level.SERIES):
+            return Work({}, Filing(Event.FINISH, counts_attempt=False))
+        resource, drawn = self._draw_up(marker, rules, record)
+        return self._carry_out(claim, resource, drawn, record)
+
+    def _draw_up(self, marker: Marker, rules: RuleSet, record: Record) -> tuple[Resource, Plan]:
+        """Look at the resource, and plan its run. Raises ResourceMissing, StillArriving."""
+        orthanc = self._tools.orthanc
+        resource = orthanc.resource(marker.level, marker.resource_id)
+        last_update = parse_time(resource.last_update)
+        plan.check_settled(resource, last_update, orthanc.now(), self._tools.settings.stable_age_s, marker)
+        chosen = plan.selected(rules.rules, marker.rules)
+        broken = plan.selected([one.last_valid for one in rules.broken if one.last_valid], marker.rules)
+        return self._plan_for(resource, chosen, broken, record)
+
+    def explain(self, level: Level, resource_id: str, rules: RuleSet, record: Record) -> Plan:
+        """Plan the run of a resource whether it is settled or not, and don't do it."""
+        resource = self._tools.orthanc.resource(level, resource_id)
+        broken = plan.selected([one.last_valid for one in rules.broken if one.last_valid], None)
+        return self._plan_for(resource, rules.rules, broken, record)[1]
+
+    def _plan_for(
+        self, resource: Resource, chosen: tuple[Rule, ...], broken: tuple[Rule, ...], record: Record
+    ) -> tuple[Resource, Plan]:
+        orthanc, all_rules = self._tools.orthanc, (*chosen, *broken)
+        missing = unanswered(all_rules, resource)
+        drawn = plan.make_plan(resource, chosen, broken, record)
+        if not missing and not (drawn.jobs or drawn.unchanged or drawn.waiting):
+            return resource, drawn
+        resource = orthanc.with_instances(resource)
+        if missing:
+            resource = orthanc.with_first_instances(resource, unanswered(all_rules, resource))
+        return resource, plan.make_plan(resource, chosen, broken, record)
+
+    def _carry_out(self, claim: Claim, resource: Resource, drawn: Plan, record: Record) -> Work:
+        outcomes: dict[str, Outcome] = {}
+        filings: list[Filing] = []
+        for name in drawn.unchanged:
+            outcomes[name] = _unchanged(claim.marker, name, record)
+        for name in drawn.waiting:
+            error = RuleUnavailable(
+                f"the rule file {name}.json is broken; mend it (`autorthanc-spool check` says where)"
+            )
+            outcomes[name], filing = self._refused(error, claim.marker)
+            filings.append(filing)
+        for rule in drawn.jobs:
+            try:
+                outcomes[rule.name] = self._exporter.export(claim, Task(rule, resource, drawn.content))
+            except SpoolError as error:
+                if error.fate in (Fate.RESUME, Fate.LEAVE):
+                    raise
+                outcomes[rule.name], filing = self._refused(error, claim.marker)
+                filings.append(filing)
+            except Exception as error:  # noqa: BLE001 - a bug in one rule's work doesn't stop the other rules
+                outcomes[rule.name] = {"outcome": "failed", "error": _our_bug(error)}
+                filings.append(Filing(Event.FAIL, counts_attempt=False))
+        seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
+        self._ledger.write(replace(self._ledger.read(claim.marker.key), seen=seen, refused=""))
+        errors = [outcome["error"] for outcome in outcomes.values() if "error" in outcome]
+        return Work(outcomes, plan.worst(filings), errors[0] if errors else None)
+
+    def _refused(self, error: SpoolError, marker: Marker) -> tuple[Outcome, Filing]:
+        filing = plan.fate(error, marker, self._tools.jitter())
+        word = "failed" if filing.event is Event.FAIL else "deferred"
+        return {"outcome": word, "error": plan.told(error)}, filing
+
+    def _recovered(self, record: Record) -> Record:
+        if not record.intent and not record.working:
+            return record
+        self._tools.roots.check("output", self._tools.settings.output_path)
+        with output_trouble():
+            settled = publication.settle(self._ledger, record, self._tools.output)
+        report_kept(record.key, settled.kept)
+        return settled.record
+
+
+def _deciding(rules: RuleSet) -> list[Rule]:
+    return [*rules.rules, *(broken.last_valid for broken in rules.broken if broken.last_valid)]
+
+
+def _unchanged(marker: Marker, name: str, record: Record) -> Outcome:
+    # A marker that comes back from deferred/ for the sake of another rule keeps what it did for this one.
+    earlier = marker.outcomes.get(name)
+    if isinstance(earlier, dict) and earlier.get("outcome") == "published":
+        return earlier
+    entry = record.entries[name]
+    return {"outcome": "unchanged", "path": f"{naming.component(name)}/{entry.name}", "since": entry.time}
+
+
+def _result(marker: Marker, work: Work) -> Marker:
+    waits = work.filing.event is Event.DEFER
+    return replace(
+        marker,
+        attempts=marker.attempts + work.filing.counts_attempt,
+        deferrals=marker.deferrals + 1 if waits else 0,
+        error=work.error,
+        outcomes=work.outcomes,
+    )
+
+
+def _our_bug(error: Exception) -> dict[str, Any]:
+    # The text of an unexpected exception may hold anything, a path with a patient's name for instance: only its type
+    # is kept, with the places that it came through.
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}" for frame in frames]
+    reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
+    text = f"{type(error).__name__}{reason}: this is a mistake in the program; please report it with this traceback"
+    return {"kind": "Bug", "text": text, "traceback": places}
+
+
+def _report(claim: Claim, work: Work, filed: Item | None) -> None:
+    name = claim.item.name
+    if filed is None:
+        log.warning("%s was taken out of processing/ by somebody: nothing more is done with it", name)
+        return
+    told = ", ".join(f"{rule} {outcome['outcome']}" for rule, outcome in sorted(work.outcomes.items()))
+    text = f"{name} -> {filed.state}/: {told or 'nothing to do'}"
+    if work.error:
+        kind = work.error["kind"]
+        log.warning("%s (%s; `autorthanc-spool show %s` tells more)", text, kind, name.removesuffix(".json"))
+    else:
+        log.info("%s", text)
