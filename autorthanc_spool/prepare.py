@@ -1,0 +1,272 @@
+"""What is done before the containers start: settings, folders, passwords and ports are looked at.
+
+The services `init` and `ports` of docker-compose.yml run this module, the first as root and the second in the host's
+network. What is wrong is said in sentences that name the variable and the mend, and the other services don't start.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autorthanc_spool.errors import SettingsError
+from autorthanc_spool.settings import Settings, load_settings
+from autorthanc_spool.shelves import SHARED_MODE, Shelves
+
+# User and group of the images orthancteam/orthanc and postgres (Debian variant); both happen to be the same numbers.
+ORTHANC_USER = 999
+POSTGRES_USER = 999
+
+# Orthanc keeps each attachment in xx/yy/UUID below its folder, and an SQLite index beside them.
+_STORAGE_ENTRY = re.compile(r"[0-9a-f]{2}|index(-wal|-shm|-journal)?|lost\+found|\.autorthanc")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the host, where it is mounted, and what the processor does there; `mode` is for a new one."""
+
+    variable: str
+    path: Path
+    is_written: bool
+    mode: int
+
+
+def check_site(environ: Mapping[str, str], root: Path) -> list[str]:
+    """Check settings, make folders and deliver passwords; give what is wrong, as sentences.
+
+    `root` holds the mount points `site` and `passwords`. Needs root's rights over both.
+    """
+    try:
+        settings = load_settings({}, environ, root / "site")
+    except SettingsError as error:
+        return error.problems
+    problems = [*_private_files(settings, root / "site" / "secrets"), *_quotes(settings)]
+    for folder in _folders(settings, root / "site"):
+        problems += _prepare_folder(folder, settings, environ)
+    problems += _prepare_storage(root / "site" / "orthanc-db", settings.gid, environ)
+    if not problems:
+        _prepare_spool(root / "site" / "spool", settings)
+        _deliver_passwords(settings, root / "passwords")
+    return problems
+
+
+def _private_files(settings: Settings, folder: Path) -> Iterator[str]:
+    named = {
+        "AUTORTHANC_PSEUDONYM_KEY_FILE": settings.pseudonym_key_file,
+        "AUTORTHANC_AUDIT_LOG": settings.audit_log,
+    }
+    for variable, path in named.items():
+        if path and not path.is_relative_to(folder):
+            yield (
+                f"{variable} names a file outside ./secrets, the only private folder that the container sees; "
+                f"move the file there and write {variable}=./secrets/{path.name}."
+            )
+
+
+def _quotes(settings: Settings) -> Iterator[str]:
+    named = {"ORTHANC_DISPLAY_NAME": settings.display_name, "ORTHANC_AET_NAME": settings.aet_name}
+    for variable, text in named.items():
+        if json.dumps(text, ensure_ascii=False) != f'"{text}"':
+            yield f"{variable} holds a quotation mark or a backslash, which can't be passed to Orthanc; take it out."
+
+
+def _folders(settings: Settings, site: Path) -> tuple[Folder, ...]:
+    return (
+        Folder("ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH", site / "rules", is_written=False, mode=0o755),
+        Folder("ORTHANC_AUTOMATION_STORAGE_PATH", site / "output", is_written=True, mode=0o777 & ~settings.umask),
+        Folder("AUTORTHANC_SPOOL_PATH", site / "spool", is_written=True, mode=SHARED_MODE),
+        Folder("AUTORTHANC_PSEUDONYM_KEY_FILE", site / "secrets", is_written=True, mode=0o700),
+    )
+
+
+def _prepare_folder(folder: Folder, settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    named = f"{folder.variable} is {environ.get(folder.variable, folder.path.name)}"
+    if not folder.path.is_dir():
+        yield f"{named}, which is no folder; name a folder, or move the file away."
+        return
+    if _is_new(folder.path):
+        os.chown(folder.path, settings.uid, settings.gid)
+        folder.path.chmod(folder.mode)
+    if not _is_usable(folder, settings.uid, settings.gid):
+        status = folder.path.stat()
+        yield (
+            f"{named}; that folder belongs to user {status.st_uid} and group {status.st_gid} with permissions "
+            f"{status.st_mode & 0o7777:o}, so user {settings.uid} and group {settings.gid} can't "
+            f"{'write' if folder.is_written else 'read'} there. Set UID and GID in .env to numbers that can, "
+            f"or give it away with: sudo chown {settings.uid}:{settings.gid} FOLDER"
+        )
+
+
+def _is_new(path: Path) -> bool:
+    # The engine makes a missing folder for root; a person's own is left as it is.
+    return path.stat().st_uid == 0 and not any(path.iterdir())
+
+
+def _is_usable(folder: Folder, uid: int, gid: int) -> bool:
+    wanted = os.R_OK | os.X_OK | (os.W_OK if folder.is_written else 0)
+    return _as_user(uid, gid, lambda: os.access(folder.path, wanted, effective_ids=True))
+
+
+def _as_user(uid: int, gid: int, question: Callable[[], bool]) -> bool:
+    """Answer a question as another user. A child asks: only the kernel knows all of ACLs, NFS and read-only mounts."""
+    child = os.fork()
+    if child == 0:
+        answer = False
+        try:
+            os.setgroups([])
+            os.setgid(gid)
+            os.setuid(uid)
+            answer = question()
+        finally:
+            os._exit(0 if answer else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def _prepare_storage(path: Path, gid: int, environ: Mapping[str, str]) -> Iterator[str]:
+    named = f"ORTAHNC_DB_STORAGE_PATH is {environ.get('ORTAHNC_DB_STORAGE_PATH', path.name)}"
+    if not path.is_dir():
+        yield f"{named}, which is no folder; name a folder, or move the file away."
+        return
+    foreign = sum(not _STORAGE_ENTRY.fullmatch(entry.name) for entry in path.iterdir())
+    if foreign:
+        yield (
+            f"{named}, which holds {foreign} things that aren't Orthanc's; "
+            "expected a folder that is empty, or that Orthanc alone has written to."
+        )
+    elif path.stat().st_uid != ORTHANC_USER:
+        _give_away(path, ORTHANC_USER, gid, named)
+
+
+def _give_away(path: Path, uid: int, gid: int, named: str) -> None:
+    _say(f"{named}; giving it to user {uid}, as which Orthanc runs. With a large archive this takes a while.")
+    # The top comes last, so that an interrupted run begins again.
+    for _, folders, files, descriptor in os.fwalk(path, topdown=False):
+        for name in (*files, *folders):
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
+    path.chmod(0o750)
+    os.chown(path, uid, gid)
+
+
+def _prepare_spool(path: Path, settings: Settings) -> None:
+    Shelves(path, time.time).lay_out((settings.uid, settings.gid))
+    # Orthanc writes to these two as a member of the group; a spool from before Docker may have had another group.
+    for name in ("", "tmp", "incoming"):
+        status = (path / name).stat()
+        if status.st_gid != settings.gid or status.st_mode & SHARED_MODE != SHARED_MODE:
+            os.chown(path / name, -1, settings.gid)
+            (path / name).chmod(SHARED_MODE)
+
+
+def _deliver_passwords(settings: Settings, folder: Path) -> None:
+    """Write the files of `/run/secrets`. The Orthanc image reads each as the setting that its name says, as JSON."""
+    password = settings.password.get_secret_value() if settings.password else ""
+    kept = folder / "index" / "postgres-password"
+    # With letters in front, the Orthanc image can't take it for a number.
+    index_password = kept.read_text() if kept.exists() else f"index-{secrets.token_hex(24)}"
+    orthanc = {
+        "ORTHANC__REGISTERED_USERS": json.dumps({settings.username: password}),
+        "ORTHANC__POSTGRESQL__PASSWORD": json.dumps(index_password),
+        "ORTHANC__AUTHENTICATION_ENABLED": json.dumps(settings.authentication_enabled),
+        "ORTHANC__DICOM_ALWAYS_ALLOW_STORE": json.dumps(not settings.dicom_strict),
+        "ORTHANC__DICOM_CHECK_CALLED_AET": json.dumps(settings.dicom_strict),
+    }
+    _deliver(folder / "orthanc", orthanc, ORTHANC_USER, ORTHANC_USER)
+    _deliver(folder / "index", {"postgres-password": index_password}, POSTGRES_USER, POSTGRES_USER)
+    _deliver(folder / "processor", {"orthanc-password": password}, settings.uid, settings.gid)
+
+
+def _deliver(folder: Path, texts: Mapping[str, str], uid: int, gid: int) -> None:
+    for name, text in texts.items():
+        new = folder / f".{name}.new"
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            os.fchown(stream.fileno(), uid, gid)
+        new.rename(folder / name)
+    os.chown(folder, uid, gid)
+    folder.chmod(0o500)
+
+
+def note_running(folder: Path, look_up: Callable[[str], object]) -> None:
+    """Note which of our services run already, and so hold their own ports. `look_up` raises OSError for the others."""
+    running = []
+    for service in ("nginx", "orthanc", "index-db"):
+        try:
+            look_up(service)
+        except OSError:
+            continue
+        running.append(service)
+    (folder / "running.json").write_text(json.dumps(running))
+
+
+def check_ports(environ: Mapping[str, str], folder: Path) -> list[str]:
+    """Give a sentence for each port that another program holds. `folder` is where `note_running` wrote."""
+    settings = load_settings({}, environ, folder)
+    ours = {
+        "nginx": ("ORTHANC_WEB_PORT", "0.0.0.0", settings.web_port or 80),  # noqa: S104 - looked at, not served
+        "orthanc": ("ORTHANC_AET_PORT", "0.0.0.0", settings.aet_port),  # noqa: S104 - looked at, not served
+        "index-db": ("POSGRES_DOCKER_EXPOSE_PORT", "127.0.0.1", settings.postgres_port),
+    }
+    running, earlier = _read(folder / "running.json", []), _read(folder / "ports.json", {})
+    problems = [
+        f"{variable} is {port}, and another program of this machine listens there. Set {variable} in .env to a free "
+        f"port, or stop that program: sudo ss -ltnp 'sport = :{port}' shows which it is."
+        for service, (variable, host, port) in ours.items()
+        if not (service in running and earlier.get(service) == port) and is_taken(host, port)
+    ]
+    if not problems:
+        (folder / "ports.json").write_text(json.dumps({service: port for service, (_, _, port) in ours.items()}))
+    return problems
+
+
+def _read(path: Path, default: Any) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return default
+
+
+def is_taken(host: str, port: int) -> bool:
+    """Tell whether a program listens there; what can't be found out counts as free, for the engine to judge."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+            trial.listen()
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def main(arguments: list[str], environ: Mapping[str, str], root: Path) -> int:
+    """Run `site` or `ports`; give the exit code."""
+    notes = root / "notes"
+    if arguments == ["site"]:
+        problems = check_site(environ, root)
+        note_running(notes, lambda service: socket.getaddrinfo(service, None))
+    else:
+        problems = check_ports(environ, notes)
+    for problem in problems:
+        _say(problem)
+    return SettingsError.exit_code if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ, Path("/")))
