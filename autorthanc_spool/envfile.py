@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-_SINGLE_QUOTED = re.compile(r"[^=]*=\s*'")
+_QUOTE = re.compile(r"""[^=]*=\s*(["'])""")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,21 @@ def _problem(binding: Binding, line: int, ours: Collection[str]) -> str | None:
         return None
     if binding.value is None:
         return f"{binding.key} in .env line {line} has no value; write {binding.key}=value, or take the line out."
-    if "$" in binding.value and not _SINGLE_QUOTED.match(binding.original.string.lstrip()):
+    return _ambiguity(binding.key or "", binding.value, binding.original.string, line)
+
+
+def _ambiguity(name: str, value: str, original: str, line: int) -> str | None:
+    found = _QUOTE.match(original)
+    quote = found[1] if found else ""
+    if "$" in value and quote != "'":
         return (
-            f"{binding.key} in .env line {line} holds a $ outside single quotes, which Docker Compose would expand; "
-            f"write {binding.key}='…' in single quotes."
+            f"{name} in .env line {line} holds a $ outside single quotes, which Docker Compose would expand; "
+            f"write {name}='…' in single quotes."
+        )
+    if quote and f"{quote}{value}{quote}" not in original:
+        # Docker Compose keeps some of the backslashes in quotes that other readers drop.
+        return (
+            f"{name} in .env line {line} holds a backslash before a quote or another backslash, which not every reader "
+            f"of this file takes alike; write the value without quotes, or in a file where there is {name}_FILE."
         )
     return None

@@ -283,6 +283,17 @@ def test_a_dollar_outside_single_quotes_is_refused_where_it_counts(value: str) -
     assert all("ORTHANC_PASSWORD in .env line 2" in problem for problem in problems)
 
 
+@pytest.mark.parametrize("value", [r"'a\\b'", r"'it\'s'", r'"a\nb"'])
+def test_a_backslash_that_readers_take_differently_is_refused(value: str) -> None:
+    (problem,) = envfile.parse(f"ORTHANC_PASSWORD={value}\n", NAMES).problems
+    assert problem.startswith("ORTHANC_PASSWORD in .env line 1 holds a backslash")
+
+
+@pytest.mark.parametrize(("value", "read"), [(r"'a\b'", r"a\b"), (r"a\\b", r"a\\b"), ("it's", "it's")])
+def test_other_backslashes_and_quotes_stand_for_themselves(value: str, read: str) -> None:
+    assert envfile.parse(f"ORTHANC_PASSWORD={value}\n", NAMES).values == {"ORTHANC_PASSWORD": read}
+
+
 def test_nothing_is_expanded(tmp_path: Path) -> None:
     assert from_file(tmp_path, "ORTHANC_DISPLAY_NAME='${HOME}'\n").display_name == "${HOME}"
 
