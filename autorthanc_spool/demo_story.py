@@ -1,0 +1,96 @@
+"""What happens during the demonstration, told as it happens, from the events of the file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+
+from autorthanc_spool.lifecycle import State
+from autorthanc_spool.settings import Settings
+
+_WORKING = ".WORKING"
+
+
+class Story(FileSystemEventHandler):
+    """Listens to the spool and the output, and prints each step once, with the seconds since the beginning.
+
+    `ended` is called once: with None when the study is published and its record filed, else with what is wrong.
+    """
+
+    def __init__(
+        self, settings: Settings, console: Console, clock: Callable[[], float], ended: Callable[[str | None], None]
+    ) -> None:
+        self.published: Path | None = None
+        self.record: Path | None = None
+        self._settings = settings
+        self._console = console
+        self._clock = clock
+        self._begin = clock()
+        self._ended = ended
+        self._told: set[str] = set()
+        self._has_ended = False
+        # Steps are told by the main thread and by the observer's.
+        self._lock = threading.Lock()
+
+    def tell(self, step: str) -> None:
+        """Print a step, unless it was printed before."""
+        with self._lock:
+            if step not in self._told:
+                self._told.add(step)
+                self._console.print(f"[dim]{self._clock() - self._begin:6.2f} s[/]  {step}")
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Tell what the event means, if it is one of the steps."""
+        # A rename has two names, of which the new one tells.
+        path = Path(os.fsdecode(event.dest_path or event.src_path))
+        if event.event_type not in {"created", "moved"}:
+            return
+        if path.is_relative_to(self._settings.output_path):
+            self._look_at_output(path)
+        elif path.is_relative_to(self._settings.spool_path) and "-study-" in path.name and path.suffix == ".json":
+            self._look_at_marker(path)
+        if self.published and self.record:
+            self._end(None)
+
+    def _look_at_output(self, path: Path) -> None:
+        match path.relative_to(self._settings.output_path).parts:
+            case [rule, name] if name.endswith(_WORKING):
+                self.tell(f"the study is written to output/{rule}/{name}")
+            case [rule, name] if not name.startswith("."):
+                self.tell(f"published, by one rename: output/{rule}/{name}")
+                self.published = path
+
+    def _look_at_marker(self, path: Path) -> None:
+        match path.relative_to(self._settings.spool_path).parts:
+            case [State.INCOMING, name]:
+                self.tell(f"Orthanc finds the study complete: spool/incoming/{name}")
+            case [State.PROCESSING, _]:
+                self.tell("the processor claims the marker: spool/processing/…")
+            case [State.DEFERRED, _]:
+                self.tell("the study isn't ready yet: spool/deferred/…")
+            case [State.FAILED, _]:
+                self._end("the marker went to spool/failed/")
+            case [State.DONE, day, _] if _is_record(path):
+                self.tell(f"the record is filed: spool/done/{day}/…")
+                self.record = path
+
+    def _end(self, problem: str | None) -> None:
+        with self._lock:
+            if not self._has_ended:
+                self._has_ended = True
+                self._ended(problem)
+
+
+def _is_record(path: Path) -> bool:
+    # The marker is moved first, then its content is replaced; it may also be moved on.
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return bool(content.get("outcomes"))

@@ -1,0 +1,273 @@
+"""`up`: real Orthanc and processor, started, watched and ended together."""
+
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+from autorthanc_spool import demo_study
+from autorthanc_spool.variables import NAMES
+
+PASSWORD = 'a$b${HOME}"\\ü #'
+DISPLAY_NAME = "${HOME} of $studies"
+STARTED = "Orthanc answers"
+PUBLISHED = "published"
+DEADLINE_S = 60
+IMAGE = str(get_testdata_file("CT_small.dcm", download=False))
+
+
+@dataclass
+class Running:
+    """A running `up`, and what it has printed."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+
+    def wait_for(self, text: str) -> str:
+        """Read on until a line holds the text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if text in line:
+                return line
+        raise AssertionError(f"it ended without {text!r}:\n" + "\n".join(self.lines))
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, read what is said until the end, and give the exit code."""
+        self.process.send_signal(number)
+        return self.exit_code()
+
+    def exit_code(self) -> int:
+        """Read what is said until the end, and give the exit code."""
+        assert self.process.stdout is not None
+        self.lines += [line.rstrip("\n") for line in self.process.stdout]
+        return self.process.wait(DEADLINE_S)
+
+    def children(self) -> dict[str, int]:
+        """The process numbers of the children by program; the tether has become the program."""
+        numbers = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+        ours = [number for number in numbers if parent_of(number) == self.process.pid]
+        return {"orthanc" if b"Orthanc" in command_line(number) else "processor": number for number in ours}
+
+
+def parent_of(number: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def command_line(number: int) -> bytes:
+    return Path(f"/proc/{number}/cmdline").read_bytes()
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+class Site:
+    """A folder with a `.env`, and one rule that takes everything."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.web_port, self.dicom_port = free_ports()
+        self.variables = {
+            "UID": str(os.getuid()),
+            "GID": str(os.getgid()),
+            "ORTHANC_WEB_PORT": str(self.web_port),
+            "ORTHANC_AET_PORT": str(self.dicom_port),
+            "ORTHANC_STABLE_AGE": "1",
+        }
+        (folder / "automation_scripts").mkdir()
+        rule = {"CheckOn": "Study", "IsActive": True, "Tags": []}
+        (folder / "automation_scripts" / "all.json").write_text(json.dumps(rule))
+
+    def set(self, **variables: str) -> None:
+        self.variables |= variables
+
+    def start(self) -> subprocess.Popen[str]:
+        (self.folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in self.variables.items()))
+        return subprocess.Popen(
+            [sys.executable, "-m", "autorthanc_spool", "up"],
+            cwd=self.folder,
+            env={name: value for name, value in os.environ.items() if name not in NAMES},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    @contextmanager
+    def up(self) -> Iterator[Running]:
+        process = self.start()
+        try:
+            yield Running(process, [])
+        finally:
+            process.kill()
+            process.wait(DEADLINE_S)
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def refusal(self) -> str:
+        """Start it, and give what it says before it exits with code 2."""
+        with self.start() as process:
+            text, _ = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 2, text
+        return text
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.set(ORTHANC_PASSWORD=PASSWORD)
+    return site
+
+
+def get_system(site: Site, password: str | None = None) -> dict[str, object]:
+    manager = urllib.request.HTTPPasswordMgrWithPriorAuth()
+    url = f"http://127.0.0.1:{site.web_port}/"
+    if password is not None:
+        manager.add_password(None, url, "orthanc", password, is_authenticated=True)
+    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
+    with opener.open(f"{url}system", timeout=10) as response:
+        system: dict[str, object] = json.load(response)
+        return system
+
+
+def wait_until_gone(numbers: dict[str, int]) -> list[str]:
+    """Wait for the end of processes that aren't our children; give the names of those that live on."""
+    living = []
+    for name, number in numbers.items():
+        try:
+            descriptor = os.pidfd_open(number)
+        except ProcessLookupError:
+            continue
+        ended, _, _ = select.select([descriptor], [], [], DEADLINE_S)
+        os.close(descriptor)
+        living += [] if ended else [name]
+    return living
+
+
+def test_a_study_sent_to_it_is_published_and_both_end_in_order(site: Site) -> None:
+    site.set(ORTHANC_DISPLAY_NAME=DISPLAY_NAME)
+    with site.up() as running:
+        running.wait_for(STARTED)
+        assert get_system(site, PASSWORD)["Name"] == DISPLAY_NAME
+        demo_study.send(demo_study.make(), site.dicom_port, "AUTORTHANCAET")
+        running.wait_for(PUBLISHED)
+        children = running.children()
+        seen = [command_line(number) for number in children.values()]
+        seen.append(Path(f"/proc/{children['orthanc']}/environ").read_bytes())
+        assert running.end() == 0
+    assert not any(PASSWORD.encode() in text for text in seen)
+    assert len(list((site.folder / "output" / "all").glob("DEMO-0001-*/SE*/*.dcm"))) == 9
+    assert all(" | " in line for line in running.lines)
+    ends = [line for line in running.lines if line.startswith("orthanc ")]
+    assert ends[-1] == [line for line in running.lines if not line.startswith("up ")][-1]
+    assert "Orthanc has stopped" in ends[-1]
+    assert wait_until_gone(children) == []
+
+
+def test_the_configuration_is_for_its_owner_only(site: Site) -> None:
+    with site.up() as running:
+        running.wait_for(STARTED)
+        status = (site.folder / "orthanc-db" / "orthanc.json").stat()
+        assert running.end(signal.SIGINT) == 0
+    assert stat.S_IMODE(status.st_mode) == 0o600
+    left = [path.name for path in (site.folder / "orthanc-db").iterdir() if not path.is_dir()]
+    assert set(left) <= {"orthanc.json", "index", "index-wal", "index-shm"}
+
+
+def test_both_end_when_it_is_killed(site: Site) -> None:
+    with site.up() as running:
+        running.wait_for(STARTED)
+        running.wait_for("processor")
+        children = running.children()
+        assert set(children) == {"orthanc", "processor"}
+        running.process.kill()
+        assert wait_until_gone(children) == []
+
+
+@pytest.mark.parametrize(("victim", "survivor"), [("orthanc", "processor"), ("processor", "orthanc")])
+def test_it_ends_with_either(site: Site, victim: str, survivor: str) -> None:
+    with site.up() as running:
+        running.wait_for(STARTED)
+        running.wait_for("processor")
+        children = running.children()
+        os.kill(children[victim], signal.SIGKILL)
+        assert running.exit_code() == 1
+    assert any(f"{victim} ended by itself (signal SIGKILL)" in line for line in running.lines)
+    assert wait_until_gone({survivor: children[survivor]}) == []
+
+
+def test_an_orthanc_that_refuses_its_configuration_is_said(site: Site) -> None:
+    site.set(ORTHANC_DICOM_MODALITIES='{"pacs": ["PACS", "10.0.0.5", 104, "NoSuchMaker"]}')
+    with site.up() as running:
+        assert running.exit_code() == 1
+    assert any("NoSuchMaker" in line for line in running.lines)
+    assert "orthanc ended by itself" in running.lines[-1]
+
+
+def test_it_ends_when_nobody_reads_its_log(site: Site) -> None:
+    with site.up() as running:
+        running.wait_for(STARTED)
+        running.wait_for("processor")
+        children = running.children()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
+        demo_study.send(demo_study.make()[:1], site.dicom_port, "AUTORTHANCAET")
+        assert running.process.wait(DEADLINE_S) == 0
+    assert wait_until_gone(children) == []
+
+
+def test_without_a_password_it_refuses(site: Site) -> None:
+    site.set(ORTHANC_PASSWORD="")
+    assert "ORTHANC_PASSWORD isn't set" in site.refusal()
+    assert not (site.folder / "orthanc-db" / "orthanc.json").exists()
+
+
+def test_a_port_in_use_keeps_everything_from_starting(site: Site) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", site.dicom_port))
+        other.listen()
+        assert f"ORTHANC_AET_PORT: port {site.dicom_port} is in use" in site.refusal()
+    assert not (site.folder / "orthanc-db" / "orthanc.json").exists()
+
+
+def test_without_authentication_it_serves_this_machine(site: Site) -> None:
+    site.set(ORTHANC_PASSWORD="", ORTHANC_AUTHENTICATION_ENABLED="false")
+    with site.up() as running:
+        running.wait_for("open on this machine only")
+        running.wait_for(STARTED)
+        assert get_system(site)["DicomAet"] == "AUTORTHANCAET"
+        assert running.end() == 0
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_strict_lets_only_listed_nodes_send(site: Site, listed: bool) -> None:
+    modalities = {"scanner": ["SCANNER", "127.0.0.1", 4444]} if listed else {}
+    site.set(AUTORTHANC_DICOM_STRICT="true", ORTHANC_DICOM_MODALITIES=json.dumps(modalities))
+    with site.up() as running:
+        running.wait_for(STARTED)
+        sent = subprocess.run(
+            ["storescu", "-aet", "SCANNER", "-aec", "AUTORTHANCAET", "127.0.0.1", str(site.dicom_port), IMAGE],
+            capture_output=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert (sent.returncode == 0) == listed, sent.stderr
+        assert running.end() == 0
