@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from autorthanc_spool import marker, naming
+from autorthanc_spool import naming
 from autorthanc_spool.dicom import Level
 from autorthanc_spool.errors import OrthancUnavailable, SettingsError, SpoolError
 from autorthanc_spool.exporter import Tools
@@ -65,7 +65,7 @@ def tools(settings: Settings, stop: threading.Event) -> Tools:
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
         output=Output(settings.output_path, _owner(settings), settings.umask),
-        now=lambda: utc_now().strftime(marker.TIME_FORMAT),
+        clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing
         stop=stop,
     )

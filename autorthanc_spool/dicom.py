@@ -42,6 +42,8 @@ class Series:
     resource_id: str
     tags: Mapping[str, str]
     first_instance_tags: Mapping[str, str] | None = None
+    last_update: str = ""
+    is_stable: bool = True
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from autorthanc_spool import naming, plan, publication
@@ -15,6 +16,7 @@ from autorthanc_spool.actions import Job, Product, publishing_action
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
 from autorthanc_spool.ledger import Entry, Intent, Record
+from autorthanc_spool.marker import TIME_FORMAT
 from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.output import Output, RuleFolder, output_trouble, tree_digest
 from autorthanc_spool.roots import Roots
@@ -41,7 +43,7 @@ class Tools:
     rulebook: Rulebook
     roots: Roots
     output: Output
-    now: Callable[[], str]
+    clock: Callable[[], datetime]
     jitter: Callable[[], float]
     stop: threading.Event
 
@@ -143,7 +145,7 @@ class Exporter:
             tree=tree_digest(product.files),
             instances=len(product.files),
             size_bytes=sum(file.size_bytes for file in product.files),
-            time=self._tools.now(),
+            time=self._tools.clock().strftime(TIME_FORMAT),
         )
         parked = publication.parking(folder, entry.name, previous)
         intent = Intent(task.rule.name, task.folder, entry, parked)

@@ -160,6 +160,14 @@ def dump_rejected(data: bytes, reason: str, filed: Mapping[str, str]) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
+def filed_path(data: bytes) -> str:
+    """Read from a record where its marker was filed, as a path below the spool; "" when it doesn't say."""
+    try:
+        return str(json.loads(data)["filed"]["path"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
 def _object(data: bytes) -> dict[str, Any]:
     if not data.strip():
         return {}

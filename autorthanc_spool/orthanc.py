@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -38,6 +38,22 @@ TIME_FORMAT = "%Y%m%dT%H%M%S"
 
 _PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
 _ETAG = re.compile(r'"\d+-([0-9a-f]{32})"')
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """A study in the list of all studies."""
+
+    resource_id: str
+    last_update: str
+    is_stable: bool
+    series: tuple[str, ...]
+    StudyDate: str
+
+    @property
+    def last_update_time(self) -> datetime:
+        """When its last instance came, by Orthanc's clock."""
+        return parse_time(self.last_update)
 
 
 class Orthanc:
@@ -94,7 +110,7 @@ class Orthanc:
             resource_id=resource_id,
             patient_tags=_tags(study, "PatientMainDicomTags"),
             study_tags=_tags(study, "MainDicomTags"),
-            series=tuple(Series(_checked(one.get("ID")), _tags(one, "MainDicomTags")) for one in series),
+            series=tuple(_series(one) for one in series),
             instances=(),
             last_update=str(main.get("LastUpdate", "")),
             is_stable=main.get("IsStable") is True,
@@ -120,6 +136,13 @@ class Orthanc:
             for one in resource.series
         )
         return replace(resource, series=series)
+
+    def studies(self) -> list[StudySummary]:
+        """List all studies, whole: paging is by offset, and skips when one is deleted meanwhile."""
+        found = self._get("/studies?expand")
+        if not isinstance(found, list):
+            raise OrthancFault("Orthanc's answer to /studies is no list")
+        return [_study_summary(_object(one, "/studies")) for one in found]
 
     def download(self, instance: Instance, target: IO[bytes], *, verify_md5: bool = True) -> str:
         """Write the stored bytes of an instance and give their MD5.
@@ -229,6 +252,26 @@ def _instance(content: Mapping[str, Any]) -> Instance:
         InstanceNumber=tags.get("InstanceNumber", ""),
         file_size_bytes=size,
         file_uuid=str(content.get("FileUuid", "")),
+    )
+
+
+def _study_summary(content: Mapping[str, Any]) -> StudySummary:
+    series = content.get("Series")
+    return StudySummary(
+        resource_id=_checked(content.get("ID")),
+        last_update=str(content.get("LastUpdate", "")),
+        is_stable=content.get("IsStable") is True,
+        series=tuple(sorted(_checked(one) for one in series)) if isinstance(series, list) else (),
+        StudyDate=_tags(content, "MainDicomTags").get("StudyDate", ""),
+    )
+
+
+def _series(content: Mapping[str, Any]) -> Series:
+    return Series(
+        resource_id=_checked(content.get("ID")),
+        tags=_tags(content, "MainDicomTags"),
+        last_update=str(content.get("LastUpdate", "")),
+        is_stable=content.get("IsStable") is True,
     )
 
 

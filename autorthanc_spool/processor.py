@@ -22,6 +22,7 @@ from autorthanc_spool.marker import Marker
 from autorthanc_spool.orthanc import parse_time
 from autorthanc_spool.output import output_trouble
 from autorthanc_spool.plan import Filing, Plan
+from autorthanc_spool.reconcile import look_after_series
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.rules import Rule, unanswered
 from autorthanc_spool.spool import Claim, Item
@@ -46,6 +47,7 @@ class Processor:
         self._spool = tools.spool
         self._ledger = tools.spool.ledger
         self._exporter = Exporter(tools)
+        self._checks_on_series = False
 
     def process(self, claim: Claim) -> Item | None:
         """Work on a claim and file it; None when a person took it away. Raises OrthancUnavailable after filing."""
@@ -68,11 +70,15 @@ class Processor:
         tools.roots.check("rules", tools.settings.rules_path)
         rules = tools.rulebook.read()
         record = self._recovered(self._ledger.read(marker.key))
+        self._checks_on_series = plan.concerns(_deciding(rules), Level.SERIES)
         names = [rule.name for rule in rules.rules] + [broken.name for broken in rules.broken]
         plan.check_names(marker.rules, names)
-        if marker.level is Level.SERIES and not plan.concerns(_deciding(rules), Level.SERIES):
+        if marker.level is Level.SERIES and not self._checks_on_series:
             return Work({}, Filing(Event.FINISH, counts_attempt=False))
         resource, drawn = self._draw_up(marker, rules, record)
+        # Whatever becomes of it, this state of the resource was seen: the marker, not reconciliation, brings it back.
+        seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
+        self._ledger.write(replace(record, seen=seen, refused=""))
         return self._carry_out(claim, resource, drawn, record)
 
     def _draw_up(self, marker: Marker, rules: RuleSet, record: Record) -> tuple[Resource, Plan]:
@@ -126,8 +132,8 @@ class Processor:
             except Exception as error:  # noqa: BLE001 - a bug in one rule's work doesn't stop the other rules
                 outcomes[rule.name] = {"outcome": "failed", "error": _our_bug(error)}
                 filings.append(Filing(Event.FAIL, counts_attempt=False))
-        seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
-        self._ledger.write(replace(self._ledger.read(claim.marker.key), seen=seen, refused=""))
+        if resource.level is Level.STUDY and self._checks_on_series:
+            look_after_series(self._spool, resource, self._tools.clock())
         errors = [outcome["error"] for outcome in outcomes.values() if "error" in outcome]
         return Work(outcomes, plan.worst(filings), errors[0] if errors else None)
 

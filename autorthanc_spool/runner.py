@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass, field
 
 from autorthanc_spool import naming
-from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, OutputUnavailable, Unavailable
+from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, OutputUnavailable, SpoolError, Unavailable
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.processor import Processor
+from autorthanc_spool.reconcile import reconcile
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.watch import Doorbell
 
 log = logging.getLogger(__name__)
 
 # Something that came due a moment ago isn't looked for more often than this.
-SHORTEST_WAIT_S = 0.2
+SHORTEST_WAIT_S = 0.5
+# Reconciliation never takes more than this part of the time.
+RECONCILE_SHARE = 0.01
 
 
 @dataclass
@@ -47,6 +51,7 @@ class Runner:
         self._processor = Processor(tools)
         self._troubles = Troubles()
         self._broken: dict[str, str] = {}
+        self._next_reconcile_s = 0.0
         self.failed = 0
 
     def run(self, doorbell: Doorbell) -> None:
@@ -60,6 +65,7 @@ class Runner:
         while not self._tools.stop.is_set():
             self._look_at_rules()
             self._tools.orthanc.system()
+            self._reconcile(at_once=False)
             self._drain()
             if not self._tools.spool.is_resting():
                 return
@@ -72,17 +78,33 @@ class Runner:
             self._tools.spool.lay_out(self._tools.owner)
             self._look_at_rules()
             self._tools.orthanc.system()
-            self._troubles.end("Orthanc")
+            was_away = self._troubles.end("Orthanc")
             self._troubles.end("the spool")
+            self._reconcile(at_once=was_away)
             self._drain()
         except OrthancUnavailable as error:
             self._troubles.begin("Orthanc", f"{error}; markers wait until it is back")
         except FolderMissing as error:
             self._troubles.begin("the spool", str(error))
+        except SpoolError as error:
+            self._troubles.begin("Orthanc", f"{error}; it is tried again")
         except OSError as error:
             self._troubles.begin(
                 "the spool", f"the spool can't be worked in: {error.strerror}; mend it, it is tried again"
             )
+
+    def _reconcile(self, *, at_once: bool) -> None:
+        """Look for what was missed; at start, when Orthanc was away, and when it is time."""
+        tools, begin_s = self._tools, time.monotonic()
+        if begin_s < self._next_reconcile_s and not at_once:
+            return
+        sweep = reconcile(tools.spool, tools.orthanc, tools.settings.stable_age_s, tools.clock())
+        took_s = time.monotonic() - begin_s
+        self._next_reconcile_s = begin_s + max(tools.settings.reconcile_interval_s, took_s / RECONCILE_SHARE)
+        if sweep and sweep.is_first:
+            log.info("first contact with Orthanc: its %d studies are left alone (`replay` is for them)", sweep.studies)
+        if sweep and sweep.markers:
+            log.warning("%d studies were missed, and are done now: %s", len(sweep.markers), ", ".join(sweep.markers))
 
     def _drain(self) -> None:
         for item in self._tools.spool.recover():
