@@ -1,0 +1,205 @@
+"""The whole Compose set-up for real: containers, networks, owners, restarts; a study in by DICOM, files out.
+
+Not part of the other tests: needs root, an engine (Docker or Podman), debootstrap, and Debian's packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engines import CHECKOUT, Engine, build_images, docker, podman, until
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE
+
+from autorthanc_spool import init
+
+UID, GID = 1234, 2345
+SERVICES = ("index-db", "orthanc", "nginx", "processor")
+RULE = {"CheckOn": "Study", "IsActive": True, "Tags": [{"TagName": "StudyDescription", "Value": "brain"}]}
+INSTANCES = 3
+
+
+class Site:
+    """One site, up and running."""
+
+    def __init__(self, engine: Engine, folder: Path, ports: dict[str, int]) -> None:
+        self.engine, self.folder, self.ports = engine, folder, ports
+        self._sent = 0
+
+    def up(self, *arguments: str) -> None:
+        """Start everything, and wait for health."""
+        self.engine.compose(self.folder, "up", "--detach", "--no-build", *arguments)
+        self.wait_for_health()
+
+    def wait_for_health(self) -> None:
+        """Wait until each of the four services says that it is well."""
+        for service in SERVICES:
+            container = self.engine.container(self.folder, service)
+            until(f"{service} is healthy", lambda name=container: self.engine.is_healthy(name))
+
+    def send_study(self) -> str:
+        """Send a study through the published DICOM port; give its name in the output."""
+        self._sent += 1
+        patient = f"P{self._sent:03d}"
+        entity = AE("SCANNER")
+        entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        association = entity.associate("127.0.0.1", self.ports["ORTHANC_AET_PORT"])
+        assert association.is_established, "Orthanc takes no DICOM association through the published port"
+        for instance in _study(patient):
+            assert association.send_c_store(instance).Status == 0
+        association.release()
+        return f"{patient}-Doe-1"
+
+    def wait_for_study(self, name: str) -> None:
+        """Wait until the study is published; look at what lies there."""
+        place = self.folder / "output/brain" / name
+        until(f"{name} is published", place.is_dir)
+        files = list(place.rglob("*.dcm"))
+        assert len(files) == INSTANCES, files
+        for path in (place, *place.rglob("*")):
+            status = path.stat()
+            assert (status.st_uid, status.st_gid) == (UID, GID), path
+            assert status.st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
+
+    def logs(self) -> str:
+        """Everything that the containers said."""
+        return self.engine.compose(self.folder, "logs")
+
+
+def _study(patient: str) -> Iterator[Dataset]:
+    study, series = generate_uid(), generate_uid()
+    for number in range(1, INSTANCES + 1):
+        instance = Dataset()
+        instance.SOPClassUID, instance.SOPInstanceUID = CTImageStorage, generate_uid()
+        instance.StudyInstanceUID, instance.SeriesInstanceUID = study, series
+        instance.PatientID, instance.PatientName, instance.StudyID = patient, "Doe^Jane", "1"
+        instance.StudyDescription, instance.Modality = "brain", "CT"
+        instance.SeriesNumber, instance.InstanceNumber = 1, number
+        instance.file_meta = FileMetaDataset()
+        instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        yield instance
+
+
+@contextmanager
+def site(engine: Engine) -> Iterator[Site]:
+    """Lay a site out as `init` does, with ports and times of the test's; take everything away at the end."""
+    # Docker makes project names of folders' names, and takes nothing but these characters.
+    folder = Path(tempfile.mkdtemp(prefix="autorthanc-test-")).resolve()
+    folder = folder.rename(folder.with_name(re.sub(r"[^a-z0-9-]", "x", folder.name.lower())))
+    init.lay_out(folder, init.Person(UID, GID, "0815"))
+    ports = {name: _free_port() for name in ("ORTHANC_WEB_PORT", "ORTHANC_AET_PORT", "POSGRES_DOCKER_EXPOSE_PORT")}
+    with (folder / ".env").open("a") as stream:
+        stream.write("".join(f"{name}={port}\n" for name, port in ports.items()))
+        stream.write("ORTHANC_STABLE_AGE=2\nAUTORTHANC_POLL_INTERVAL_S=1\nORTHANC_AET_NAME=4711\n")
+    rules = folder / "automation_scripts"
+    rules.mkdir(exist_ok=True)
+    (rules / "brain.json").write_text(json.dumps(RULE))
+    try:
+        yield Site(engine, folder, ports)
+    finally:
+        engine.compose(folder, "down", "--volumes")
+        shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def a_study_is_published_with_the_right_owner(here: Site) -> None:
+    """C-STORE to folder."""
+    here.wait_for_study(here.send_study())
+
+
+def a_study_is_published_after_a_restart_of_each_service(here: Site) -> None:
+    """One by one, as a person or a crash does it."""
+    for service in SERVICES:
+        print(f"  {service}", flush=True)
+        here.engine.compose(here.folder, "restart", service)
+        here.wait_for_health()
+        here.wait_for_study(here.send_study())
+
+
+def three_processors_share_the_work(here: Site) -> None:
+    """Every study once, whoever takes it."""
+    here.up("--scale", "processor=3")
+    names = [here.send_study() for _ in range(9)]
+    for name in names:
+        here.wait_for_study(name)
+    assert len(list((here.folder / "output/brain").iterdir())) == here._sent
+
+
+def a_second_up_finds_its_own_ports(here: Site) -> None:
+    """What runs is no other program."""
+    here.up()
+
+
+def a_port_in_use_is_said(here: Site) -> None:
+    """With the variable's name, in the log of `ports`."""
+    here.engine.compose(here.folder, "down")
+    with socket.create_server(("127.0.0.1", here.ports["ORTHANC_WEB_PORT"])):
+        assert "ORTHANC_WEB_PORT is" in _refusal(here)
+
+
+def modalities_that_are_no_json_are_said(here: Site) -> None:
+    """With the variable's name, in the log of `init`."""
+    with (here.folder / ".env").open("a") as stream:
+        stream.write("ORTHANC_DICOM_MODALITIES='{PACS}'\n")
+    assert "ORTHANC_DICOM_MODALITIES" in _refusal(here)
+
+
+def _refusal(here: Site) -> str:
+    try:
+        here.engine.compose(here.folder, "up", "--detach", "--no-build")
+    except Exception as error:  # noqa: BLE001 - Docker Compose ends with an error, podman-compose doesn't
+        return f"{error}\n{here.logs()}"
+    return here.logs()
+
+
+STEPS = (
+    a_study_is_published_with_the_right_owner,
+    a_study_is_published_after_a_restart_of_each_service,
+    three_processors_share_the_work,
+    a_second_up_finds_its_own_ports,
+    a_port_in_use_is_said,
+    modalities_that_are_no_json_are_said,
+)
+
+
+def main() -> None:
+    """Build, run the steps in order, and say how it went."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--engine", choices=("docker", "podman"), default="docker" if shutil.which("dockerd") else "podman"
+    )
+    parser.add_argument("--cache", type=Path, default=CHECKOUT / ".cache/compose-test", help="images stay here")
+    options = parser.parse_args()
+    folder = options.cache / options.engine
+    folder.mkdir(parents=True, exist_ok=True)
+    with {"docker": docker, "podman": podman}[options.engine](folder) as engine:
+        build_images(engine, options.cache)
+        with site(engine) as here:
+            try:
+                here.up()
+                for step in STEPS:
+                    print(step.__name__.replace("_", " "), flush=True)
+                    step(here)
+            except BaseException:
+                print(here.logs()[-20_000:], file=sys.stderr)
+                raise
+    print(f"{len(STEPS)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
