@@ -18,7 +18,6 @@ from queue import SimpleQueue
 
 from rich.console import Console
 from rich.tree import Tree
-from watchdog.observers import Observer
 
 from autorthanc_spool import assembly, demo_study, preflight, shipped
 from autorthanc_spool.children import Event, Events, Stop, stop_signals
@@ -90,7 +89,7 @@ def _show(folder: Path, environ: Mapping[str, str], console: Console) -> int:
         stop_signals(events),
         _deadline(events),
         Pair(settings, environ, events, logs) as pair,
-        _watched(folder, story),
+        story.listening(),
     ):
         try:
             ending = _run(pair, program, events, story, settings)
@@ -140,19 +139,6 @@ def _deadline(events: Events) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-@contextmanager
-def _watched(folder: Path, story: Story) -> Iterator[None]:
-    # One watch for spool and output keeps the events of both in order.
-    observer = Observer()
-    observer.schedule(story, str(folder), recursive=True)
-    observer.start()
-    try:
-        yield
-    finally:
-        observer.stop()
-        observer.join()
 
 
 def _introduce(settings: Settings, console: Console) -> None:

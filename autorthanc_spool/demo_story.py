@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
 
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.settings import Settings
@@ -33,6 +35,7 @@ class Story(FileSystemEventHandler):
         self._clock = clock
         self._begin = clock()
         self._ended = ended
+        self._observer = Observer()
         self._told: set[str] = set()
         self._has_ended = False
         # Steps are told by the main thread and by the observer's.
@@ -45,15 +48,38 @@ class Story(FileSystemEventHandler):
                 self._told.add(step)
                 self._console.print(f"[dim]{self._clock() - self._begin:6.2f} s[/]  {step}")
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Tell what happens in the site from here on."""
+        self._observer.start()
+        try:
+            self._listen_to(self._settings.output_path)
+            for state in (State.INCOMING, State.PROCESSING, State.DEFERRED, State.FAILED, State.DONE):
+                self._listen_to(self._settings.spool_path / state)
+            yield
+        finally:
+            self._observer.stop()
+            self._observer.join()
+
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Tell what the event means, if it is one of the steps."""
-        # A rename has two names, of which the new one tells.
-        path = Path(os.fsdecode(event.dest_path or event.src_path))
-        if event.event_type not in {"created", "moved"}:
-            return
-        if path.is_relative_to(self._settings.output_path):
+        if event.event_type in {"created", "moved"}:
+            # A rename has two names, of which the new one tells.
+            self._look_at(Path(os.fsdecode(event.dest_path or event.src_path)))
+
+    def _listen_to(self, folder: Path) -> None:
+        # Watching a tree as a whole loses events of folders that are just being made; so each folder has its watch, and
+        # what was in it before is looked at once.
+        self._observer.schedule(self, str(folder), recursive=False)
+        for path in folder.iterdir():
+            self._look_at(path)
+
+    def _look_at(self, path: Path) -> None:
+        if path.parent in (self._settings.output_path, self._settings.spool_path / State.DONE) and path.is_dir():
+            self._listen_to(path)
+        elif path.is_relative_to(self._settings.output_path):
             self._look_at_output(path)
-        elif path.is_relative_to(self._settings.spool_path) and "-study-" in path.name and path.suffix == ".json":
+        elif "-study-" in path.name and path.suffix == ".json":
             self._look_at_marker(path)
         if self.published and self.record:
             self._end(None)

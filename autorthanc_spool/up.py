@@ -35,10 +35,10 @@ def up(settings: Settings, *, environ: Mapping[str, str] = os.environ, output: T
     Raises SettingsError before anything is started or written.
     """
     program = preflight.check(settings, environ)
-    settings = on_this_machine(settings)
     log = Log(output or sys.stdout)
     for sentence in notes(settings):
         log.say(sentence)
+    settings = on_this_machine(settings)
     events: Events = SimpleQueue()
     with stop_signals(events), Pair(settings, environ, events, log) as pair:
         event = pair.start(program) or events.get()
@@ -56,7 +56,10 @@ def on_this_machine(settings: Settings) -> Settings:
 
 def notes(settings: Settings) -> list[str]:
     """Say what a person should know before it starts."""
-    sentences = [f"Orthanc's pages: {settings.orthanc_url} · DICOM: {settings.aet_name}, port {settings.aet_port}"]
+    url = on_this_machine(settings).orthanc_url
+    sentences = [f"Orthanc's pages: {url} · DICOM: {settings.aet_name}, port {settings.aet_port}"]
+    if settings.orthanc_url != url:
+        sentences.append(f"ORTHANC_URL is {settings.orthanc_url}; `up` works with the Orthanc that it starts itself")
     if not settings.authentication_enabled:
         sentences.append("without authentication, Orthanc's pages open on this machine only")
     if settings.dicom_strict:

@@ -248,6 +248,15 @@ def test_a_port_in_use_keeps_everything_from_starting(site: Site) -> None:
     assert not (site.folder / "orthanc-db" / "orthanc.json").exists()
 
 
+def test_the_processor_speaks_to_the_orthanc_that_was_started(site: Site) -> None:
+    site.set(ORTHANC_URL="http://127.0.0.1:1")
+    with site.up() as running:
+        running.wait_for("`up` works with the Orthanc that it starts itself")
+        running.wait_for(STARTED)
+        running.wait_for("first contact with Orthanc")
+        assert running.end() == 0
+
+
 def test_without_authentication_it_serves_this_machine(site: Site) -> None:
     site.set(ORTHANC_PASSWORD="", ORTHANC_AUTHENTICATION_ENABLED="false")
     with site.up() as running:
