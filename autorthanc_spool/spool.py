@@ -123,11 +123,11 @@ class Spool(Shelves):
         path = self.relocate(item.path, state, item.name)
         return Item(state, path.name, path)
 
-    def delete(self, item: Item) -> None:
+    def delete(self, item: Item, wait_s: float = 10.0) -> None:
         """Remove a marker for a person, and record that its resource is refused, so that it isn't brought back."""
         with suppress(MarkerError):
             found = self.read(item)
-            with self.locked(found.key):
+            with self.locked(found.key, wait_s):
                 record = self.ledger.read(found.key)
                 self.ledger.write(replace(record, refused=_utc(self._clock())))
         item.path.unlink(missing_ok=True)
@@ -135,7 +135,7 @@ class Spool(Shelves):
     # Locks
 
     @contextmanager
-    def locked(self, key: str, wait_s: float = 10.0) -> Iterator[None]:
+    def locked(self, key: str, wait_s: float) -> Iterator[None]:
         """Hold a lock, waiting for it if need be."""
         lock = locks.take(self.root / "locks", key, wait_s)
         if lock is None:
