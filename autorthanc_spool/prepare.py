@@ -6,21 +6,19 @@ network. What is wrong is said in sentences that name the variable and the mend,
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
+from autorthanc_spool import ports
 from autorthanc_spool.errors import SettingsError
 from autorthanc_spool.settings import Settings, load_settings
 from autorthanc_spool.shelves import SHARED_MODE, Shelves
@@ -200,72 +198,16 @@ def _deliver(folder: Path, texts: Mapping[str, str], uid: int, gid: int) -> None
     folder.chmod(0o500)
 
 
-def note_running(folder: Path, look_up: Callable[[str], object]) -> None:
-    """Note which of our services run already, and so hold their own ports. `look_up` raises OSError for the others."""
-    running = []
-    for service in ("nginx", "orthanc", "index-db"):
-        try:
-            look_up(service)
-        except OSError:
-            continue
-        running.append(service)
-    (folder / "running.json").write_text(json.dumps(running))
-
-
-def check_ports(environ: Mapping[str, str], folder: Path) -> list[str]:
-    """Give a sentence for each port that another program holds. `folder` is where `note_running` wrote."""
-    settings = load_settings({}, environ, folder)
-    ours = {
-        "nginx": ("ORTHANC_WEB_PORT", "0.0.0.0", settings.web_port or 80),  # noqa: S104 - looked at, not served
-        "orthanc": ("ORTHANC_AET_PORT", "0.0.0.0", settings.aet_port),  # noqa: S104 - looked at, not served
-        "index-db": ("POSGRES_DOCKER_EXPOSE_PORT", "127.0.0.1", settings.postgres_port),
-    }
-    running, earlier = _read(folder / "running.json", []), _read(folder / "ports.json", {})
-    problems = [
-        f"{variable} is {port}, and another program of this machine listens there. Set {variable} in .env to a free "
-        f"port, or stop that program: sudo ss -ltnp 'sport = :{port}' shows which it is."
-        for service, (variable, host, port) in ours.items()
-        if not (service in running and earlier.get(service) == port) and is_taken(host, port)
-    ]
-    if not problems:
-        (folder / "ports.json").write_text(json.dumps({service: port for service, (_, _, port) in ours.items()}))
-    return problems
-
-
-def _read(path: Path, default: Any) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return default
-
-
-def is_taken(host: str, port: int) -> bool:
-    """Tell whether a program listens there; what can't be found out counts as free, for the engine to judge."""
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-            trial.listen()
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
-
-
 def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
 def main(arguments: list[str], environ: Mapping[str, str], root: Path) -> int:
     """Run `site` or `ports`; give the exit code."""
-    notes = root / "notes"
-    if arguments == ["site"]:
-        problems = check_site(environ, root)
-        note_running(notes, lambda service: socket.getaddrinfo(service, None))
-    else:
-        problems = check_ports(environ, notes)
-    for problem in problems:
+    wrong = check_site(environ, root) if arguments == ["site"] else ports.check(environ, root / "notes")
+    for problem in wrong:
         _say(problem)
-    return SettingsError.exit_code if problems else 0
+    return SettingsError.exit_code if wrong else 0
 
 
 if __name__ == "__main__":

@@ -128,3 +128,11 @@ def orthanc(folder: Path, user: str, port: int | None = None, **configuration: A
     environ = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
     with running(["Orthanc", str(file)], port, folder / "orthanc.log", env=environ):
         yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def dicom_server(folder: Path) -> Iterator[int]:
+    """Run Orthanc as a DICOM server; give its port."""
+    port = free_port()
+    with orthanc(folder, "orthanc:secret", DicomServerEnabled=True, DicomPort=port):
+        yield port

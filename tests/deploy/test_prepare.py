@@ -2,13 +2,11 @@
 
 import json
 import os
-import socket
 from pathlib import Path
 
 import pytest
-from deploy_tools import free_port
 
-from autorthanc_spool.prepare import ORTHANC_USER, check_ports, check_site, main, note_running
+from autorthanc_spool.prepare import ORTHANC_USER, check_site, main
 
 UID, GID, STRANGER = 1234, 2345, 1777
 ENVIRON = {"UID": str(UID), "GID": str(GID), "ORTHANC_PASSWORD": "12345"}
@@ -188,48 +186,3 @@ def test_everything_is_said_in_sentences_and_ends_with_the_code_for_settings(
 ) -> None:
     assert main(["site"], {**ENVIRON, "UID": "me"}, root) == 2
     assert capfd.readouterr().err.startswith("UID in the environment is 'me'; expected a number")
-
-
-# Ports
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    note_running(tmp_path, nobody)
-    return tmp_path
-
-
-def nobody(service: str) -> None:
-    raise OSError(service)
-
-
-def ports(web: int) -> dict[str, str]:
-    others = {"ORTHANC_AET_PORT": str(free_port()), "POSGRES_DOCKER_EXPOSE_PORT": str(free_port())}
-    return {"ORTHANC_WEB_PORT": str(web)} | others
-
-
-def test_free_ports_are_fine(notes: Path) -> None:
-    assert check_ports(ports(free_port()), notes) == []
-
-
-def test_a_port_in_use_is_said_with_its_variable(notes: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = other.getsockname()[1]
-        (problem,) = check_ports(ports(taken), notes)
-    assert problem.startswith(f"ORTHANC_WEB_PORT is {taken}, and another program")
-    assert "Set ORTHANC_WEB_PORT in .env to a free port" in problem
-
-
-def test_a_port_that_our_own_service_holds_is_fine(notes: Path) -> None:
-    environ = ports(free_port())
-    assert check_ports(environ, notes) == []
-    note_running(notes, lambda service: None if service == "nginx" else nobody(service))
-    with socket.create_server(("127.0.0.1", int(environ["ORTHANC_WEB_PORT"]))):
-        assert check_ports(environ, notes) == []
-
-
-def test_a_new_port_is_looked_at_while_the_services_run(notes: Path) -> None:
-    assert check_ports(ports(free_port()), notes) == []
-    note_running(notes, lambda _service: None)
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        assert len(check_ports(ports(other.getsockname()[1]), notes)) == 1
