@@ -1,0 +1,133 @@
+"""Why a rule matches a study or series, or doesn't.
+
+A condition is looked up in Orthanc's tags of the patient and of the study; else, for each series, in Orthanc's tags of
+that series, else in the tags of its first instance. On a study it passes when any series has it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from autorthanc_spool.dicom import Resource
+from autorthanc_spool.rules.model import Condition, Rule
+
+# PS3.5 section 6.2: values are padded to even length with a space, UIDs with NUL; several are joined by a backslash.
+_PADDING = " \0"
+_PADDED_SEPARATOR = re.compile(r"[ \0]*\\[ \0]*")
+
+
+@dataclass(frozen=True)
+class ConditionVerdict:
+    """What a condition found, as written but without padding, each value once.
+
+    `is_complete` is false where first instances weren't read, because the verdict on the rule doesn't need them.
+    """
+
+    condition: Condition
+    found: tuple[str, ...]
+    passed: bool
+    is_complete: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a rule matches, and the first reason why not."""
+
+    rule: Rule
+    conditions: tuple[ConditionVerdict, ...]
+    matches: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Finding:
+    values: tuple[str, ...]
+    passed: bool
+    unread: frozenset[str]
+
+
+def judge(rule: Rule, resource: Resource) -> Verdict:
+    """Tell whether a rule matches a resource. What wasn't read counts as absent: ask `unanswered` first."""
+    obstacle = _obstacle(rule, resource)
+    conditions = (
+        ()
+        if rule.check_on is not resource.level
+        else tuple(_verdict(condition, resource) for condition in rule.conditions)
+    )
+    reason = obstacle or next(
+        (
+            f"Tags[{index}] ({one.condition.tag_name}) doesn't pass"
+            for index, one in enumerate(conditions)
+            if not one.passed
+        ),
+        "",
+    )
+    return Verdict(rule, conditions, matches=not reason, reason=reason or "matches")
+
+
+def unanswered(rules: Iterable[Rule], resource: Resource, *, thorough: bool = False) -> frozenset[str]:
+    """Tell of which series the first instance must be read before `judge` can decide, by their Orthanc IDs.
+
+    A rule that main tags already exclude needs none; `thorough` asks for all that a full explanation needs.
+    """
+    needed: set[str] = set()
+    for rule in rules:
+        if rule.check_on is not resource.level or (_obstacle(rule, resource) and not thorough):
+            continue
+        findings = [_look_up(condition, resource) for condition in rule.conditions]
+        if thorough or all(finding.passed or finding.unread for finding in findings):
+            needed.update(*(finding.unread for finding in findings if thorough or not finding.passed))
+    return frozenset(needed)
+
+
+def _obstacle(rule: Rule, resource: Resource) -> str:
+    if not rule.is_active:
+        return "not active"
+    if rule.check_on is not resource.level:
+        return "checks on series" if rule.check_on == "series" else "checks on studies"
+    if resource.is_copy and not rule.copies:
+        return "a copy that Orthanc made"
+    return ""
+
+
+def _verdict(condition: Condition, resource: Resource) -> ConditionVerdict:
+    finding = _look_up(condition, resource)
+    return ConditionVerdict(condition, finding.values, finding.passed, is_complete=not finding.unread)
+
+
+def _look_up(condition: Condition, resource: Resource) -> _Finding:
+    keyword, values, unread = condition.keyword or "", [], set()
+    for tags in (resource.patient_tags, resource.study_tags):
+        if keyword in tags:
+            return _finding(condition, [tags[keyword]], set())
+    for series in resource.series:
+        if keyword in series.tags:
+            values.append(series.tags[keyword])
+        elif series.first_instance_tags is None:
+            unread.add(series.resource_id)
+        elif condition.tag in series.first_instance_tags:
+            values.append(series.first_instance_tags[condition.tag])
+    return _finding(condition, values, unread)
+
+
+def _finding(condition: Condition, values: list[str], unread: set[str]) -> _Finding:
+    stripped = tuple(dict.fromkeys(value.strip(_PADDING) for value in values))
+    return _Finding(stripped, any(_passes(condition.value, value) for value in stripped), frozenset(unread))
+
+
+def _passes(wanted: str, value: str) -> bool:
+    found = comparable(value).strip(_PADDING)
+    # Several values that are all empty are an empty value.
+    return found.strip("\\") != "" and comparable(wanted) in found
+
+
+def comparable(text: str) -> str:
+    """Bring text into the form in which it is compared: NFC, letter case folded, values without their padding.
+
+    Folding can take composed characters apart, so they are composed once more.
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return _PADDED_SEPARATOR.sub(r"\\", folded)

@@ -1,0 +1,98 @@
+"""Which DICOM attributes a rule can ask for. The dictionary is pydicom's (PS3.6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pydicom import datadict
+from pydicom.datadict import dictionary_keyword, dictionary_VR, keyword_dict, repeater_has_tag, tag_for_keyword
+
+from autorthanc_spool.rules.problems import did_you_mean
+
+# Tags that stand in several groups, as "60xx0010", and their keywords.
+_REPEATERS: Mapping[str, tuple[str, ...]] = datadict.RepeatersDictionary  # type: ignore[attr-defined]
+
+# What Orthanc gives no text for: sequences, binary values, item delimiters.
+_NO_TEXT = {"SQ", "OB", "OD", "OF", "OL", "OV", "OW", "UN", "NONE"}
+
+# Text in which line breaks and other control characters may stand (PS3.5 table 6.2-1).
+_FREE_TEXT = {"LT", "ST", "UC", "UT"}
+
+# Below are the command, the file's header and DICOMDIR, above are delimiters; none is among an image's own tags.
+_FIRST_GROUP, _LAST_GROUP = 0x0008, 0xFFFC
+
+_TAG = re.compile(r"[0-9a-fA-F]{4},[0-9a-fA-F]{4}")
+_NEARLY_A_TAG = re.compile(r"\(?\s*(?:0x)?([0-9a-fA-F]{4})\s*[,.:;|\- ]?\s*(?:0x)?([0-9a-fA-F]{4})\s*\)?")
+
+# Longest values of the trial's attributes, in characters (PS3.5 table 6.2-1).
+_MAX_CHARACTERS = {"LO": 64, "ST": 1024}
+
+TRIAL_KEYWORDS = tuple(
+    keyword
+    for keyword, tag in keyword_dict.items()
+    if keyword.startswith("ClinicalTrial") and dictionary_VR(tag) in _MAX_CHARACTERS
+)
+
+
+def find(tag_name: str) -> tuple[str | None, str] | None:
+    """Find the keyword (None where it has none of its own) and ``gggg,eeee`` of an attribute; None when unknown."""
+    if _TAG.fullmatch(tag_name):
+        return _own_keyword(_number(tag_name)), tag_name.lower()
+    number = tag_for_keyword(tag_name)
+    return None if number is None else (tag_name, f"{number >> 16:04x},{number & 0xFFFF:04x}")
+
+
+def suggestion(tag_name: str) -> str | None:
+    """Say what an unknown tag name may have been meant for."""
+    if nearly := _NEARLY_A_TAG.fullmatch(tag_name):
+        return f'did you mean "{nearly[1].lower()},{nearly[2].lower()}"?'
+    for mask, (*_, keyword) in _REPEATERS.items():
+        if keyword == tag_name:
+            digits = mask.replace("x", "0")
+            return f"several tags have this name; write the one that is meant, as {digits[:4]},{digits[4:]}"
+    return did_you_mean(tag_name, keyword_dict)
+
+
+def why_not(tag: str) -> str | None:
+    """Tell what this attribute is when a rule can't ask for it; None when it can."""
+    if not _FIRST_GROUP <= _number(tag) >> 16 <= _LAST_GROUP:
+        return "which Orthanc doesn't list with an image's tags"
+    vr = value_representation(tag)
+    if vr is None or not _NO_TEXT.intersection(vr.split(" or ")):
+        return None
+    return "a sequence" if vr == "SQ" else "a binary value"
+
+
+def is_free_text(tag: str) -> bool:
+    """Whether control characters may stand in its values; of an unknown attribute nobody can tell."""
+    vr = value_representation(tag)
+    return vr is None or vr in _FREE_TEXT
+
+
+def max_trial_characters(keyword: str) -> int:
+    """How long a value of one of `TRIAL_KEYWORDS` may be."""
+    number = tag_for_keyword(keyword)
+    return _MAX_CHARACTERS[dictionary_VR(number)] if number is not None else 0
+
+
+def value_representation(tag: str) -> str | None:
+    """The VR that the dictionary gives, which may be a choice (``US or SS``); None for private and unknown ones."""
+    try:
+        return dictionary_VR(_number(tag))
+    except KeyError:
+        return None
+
+
+def _own_keyword(number: int) -> str | None:
+    # The names of repeating groups belong to many tags: such a name says nothing about this one.
+    if repeater_has_tag(number):
+        return None
+    try:
+        return dictionary_keyword(number) or None
+    except KeyError:
+        return None
+
+
+def _number(tag: str) -> int:
+    return int(tag.replace(",", ""), 16)
