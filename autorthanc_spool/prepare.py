@@ -148,7 +148,8 @@ def _prepare_storage(path: Path, gid: int, environ: Mapping[str, str]) -> Iterat
 
 
 def _give_away(path: Path, uid: int, gid: int, named: str) -> None:
-    _say(f"{named}; giving it to user {uid}, as which Orthanc runs. With a large archive this takes a while.")
+    if any(path.iterdir()):
+        _say(f"{named}; giving it to user {uid}, as which Orthanc runs. With a large archive this takes a while.")
     # The top comes last, so that an interrupted run begins again.
     for _, folders, files, descriptor in os.fwalk(path, topdown=False):
         for name in (*files, *folders):

@@ -1,0 +1,71 @@
+"""The systemd units, as systemd itself reads them."""
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deploy_tools import CHECKOUT
+
+UNITS = CHECKOUT / "deploy/systemd"
+SERVICES = ("autorthanc-spool.service", "autorthanc-spool-processor.service")
+
+# systemd's own measure: 0 is a service that may do nothing, 10 one that may do all. Debian's Orthanc has 9.2.
+MOST_EXPOSURE = 2.0
+
+
+def settings(name: str) -> dict[str, str]:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(UNITS / name)
+    return dict(parser["Service"])
+
+
+def installed(name: str, folder: Path) -> Path:
+    """Write the unit with a program that is there, for systemd looks."""
+    text = re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", (UNITS / name).read_text())
+    (folder / name).write_text(text)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_takes_the_unit(name: str, tmp_path: Path) -> None:
+    command = ["systemd-analyze", "verify", "--man=no", str(installed(name, tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_unit_is_hardened(name: str, tmp_path: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(installed(name, tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
+    assert exposure is not None
+    assert float(exposure[1]) <= MOST_EXPOSURE
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_spool_can_have_the_groups_bit(name: str) -> None:
+    # RestrictSUIDSGID= refuses chmod with setgid, which the spool's folders carry.
+    assert settings(name).get("RestrictSUIDSGID", "no") == "no"
+
+
+def test_debians_orthanc_takes_the_addition(tmp_path: Path) -> None:
+    shutil.copy("/lib/systemd/system/orthanc.service", tmp_path)
+    shutil.copytree(UNITS / "orthanc.service.d", tmp_path / "orthanc.service.d")
+    command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "orthanc.service")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_user_can_be_made(tmp_path: Path) -> None:
+    for name in ("passwd", "group"):
+        (tmp_path / "etc").mkdir(exist_ok=True)
+        (tmp_path / "etc" / name).write_text("root:x:0:0::/root:/bin/sh\n" if name == "passwd" else "root:x:0:\n")
+    command = ["systemd-sysusers", f"--root={tmp_path}", str(UNITS / "autorthanc-spool.sysusers")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "autorthanc" in (tmp_path / "etc/passwd").read_text()
