@@ -17,7 +17,6 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from rich.console import Console
-from rich.tree import Tree
 
 from autorthanc_spool import assembly, demo_study, preflight, shipped
 from autorthanc_spool.children import Event, Events, Stop, stop_signals
@@ -95,9 +94,11 @@ def _show(folder: Path, environ: Mapping[str, str], console: Console) -> int:
             ending = _run(pair, program, events, story, settings)
         except SpoolError as error:
             ending = Stop(str(error))
+        if ending is _PUBLISHED:
+            _show_result(settings, story, console)
     if ending is _PUBLISHED:
+        console.print()
         story.tell("Orthanc and the processor have ended")
-        _show_result(settings, story, console)
         return 0
     _show_failure(ending, settings, logs)
     return 1
@@ -143,7 +144,7 @@ def _deadline(events: Events) -> Iterator[None]:
 
 def _introduce(settings: Settings, console: Console) -> None:
     console.print(f"[bold]A rule[/], automation_scripts/{shipped.example_rule().name}:")
-    console.print_json(shipped.example_rule().read_text())
+    console.print_json((settings.rules_path / shipped.example_rule().name).read_text())
     console.print(f"\n[bold]What happens[/], in {settings.spool_path.parent}:")
 
 
@@ -151,16 +152,22 @@ def _show_result(settings: Settings, story: Story, console: Console) -> None:
     if story.published is None or story.record is None:
         return
     console.print("\n[bold]What lies there for the pipeline to take:[/]")
-    console.print(_tree(story.published, f"output/{story.published.relative_to(settings.output_path)}"))
+    console.print(f"output/{story.published.relative_to(settings.output_path)}/")
+    for line in _tree(story.published):
+        console.print(line, markup=False)
     console.print(f"\n[bold]What was done[/], spool/{story.record.relative_to(settings.spool_path)}:")
     console.print_json(story.record.read_text())
 
 
-def _tree(folder: Path, label: str) -> Tree:
-    tree = Tree(f"{label}/")
-    for path in sorted(folder.iterdir()):
-        tree.add(_tree(path, path.name) if path.is_dir() else f"{path.name}  [dim]{path.stat().st_size} bytes[/]")
-    return tree
+def _tree(folder: Path, indent: str = "") -> Iterator[str]:
+    entries = sorted(folder.iterdir())
+    for entry in entries:
+        branch, below = ("└── ", "    ") if entry is entries[-1] else ("├── ", "│   ")
+        if entry.is_dir():
+            yield f"{indent}{branch}{entry.name}/"
+            yield from _tree(entry, indent + below)
+        else:
+            yield f"{indent}{branch}{entry.name}  {entry.stat().st_size} bytes"
 
 
 def _show_failure(ending: Event, settings: Settings, logs: Logs) -> None:

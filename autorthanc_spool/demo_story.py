@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,12 @@ from autorthanc_spool.lifecycle import State
 from autorthanc_spool.settings import Settings
 
 _WORKING = ".WORKING"
+
+# The steps that can be seen from outside, in their order.
+_COMPLETE = "Orthanc finds the study complete: its marker is in spool/incoming/"
+_CLAIMED = "the processor claims the marker, and writes into output/{}/{}"
+_PUBLISHED = "published, by one rename: output/{}/{}"
+_FILED = "the marker is filed, with a record of what was done: spool/done/{}/"
 
 
 class Story(FileSystemEventHandler):
@@ -41,20 +48,23 @@ class Story(FileSystemEventHandler):
         # Steps are told by the main thread and by the observer's.
         self._lock = threading.Lock()
 
-    def tell(self, step: str) -> None:
-        """Print a step, unless it was printed before."""
+    def tell(self, *steps: str) -> None:
+        """Print steps, unless they were printed before."""
         with self._lock:
-            if step not in self._told:
-                self._told.add(step)
-                self._console.print(f"[dim]{self._clock() - self._begin:6.2f} s[/]  {step}")
+            for step in steps:
+                if step not in self._told:
+                    self._told.add(step)
+                    self._console.print(f"[dim]{self._clock() - self._begin:6.2f} s[/]  {step}")
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Tell what happens in the site from here on."""
+        # It reports its own end as an error.
+        logging.getLogger("watchdog").addHandler(logging.NullHandler())
         self._observer.start()
         try:
             self._listen_to(self._settings.output_path)
-            for state in (State.INCOMING, State.PROCESSING, State.DEFERRED, State.FAILED, State.DONE):
+            for state in (State.INCOMING, State.FAILED, State.DONE):
                 self._listen_to(self._settings.spool_path / state)
             yield
         finally:
@@ -82,28 +92,26 @@ class Story(FileSystemEventHandler):
         elif "-study-" in path.name and path.suffix == ".json":
             self._look_at_marker(path)
         if self.published and self.record:
+            self.tell(_FILED.format(self.record.parent.name))
             self._end(None)
 
     def _look_at_output(self, path: Path) -> None:
+        # The observer keeps back what happens in a folder within half a second of a move out of it. So a step can be
+        # seen late, and is told when a later one shows that it was made.
         match path.relative_to(self._settings.output_path).parts:
             case [rule, name] if name.endswith(_WORKING):
-                self.tell(f"the study is written to output/{rule}/{name}")
+                self.tell(_COMPLETE, _CLAIMED.format(rule, name))
             case [rule, name] if not name.startswith("."):
-                self.tell(f"published, by one rename: output/{rule}/{name}")
+                self.tell(_COMPLETE, _CLAIMED.format(rule, name + _WORKING), _PUBLISHED.format(rule, name))
                 self.published = path
 
     def _look_at_marker(self, path: Path) -> None:
         match path.relative_to(self._settings.spool_path).parts:
-            case [State.INCOMING, name]:
-                self.tell(f"Orthanc finds the study complete: spool/incoming/{name}")
-            case [State.PROCESSING, _]:
-                self.tell("the processor claims the marker: spool/processing/…")
-            case [State.DEFERRED, _]:
-                self.tell("the study isn't ready yet: spool/deferred/…")
+            case [State.INCOMING, _]:
+                self.tell(_COMPLETE)
             case [State.FAILED, _]:
                 self._end("the marker went to spool/failed/")
-            case [State.DONE, day, _] if _is_record(path):
-                self.tell(f"the record is filed: spool/done/{day}/…")
+            case [State.DONE, *_] if _is_record(path):
                 self.record = path
 
     def _end(self, problem: str | None) -> None:

@@ -20,7 +20,8 @@ from pydicom.data import get_testdata_file
 from autorthanc_spool import demo_study
 from autorthanc_spool.variables import NAMES
 
-PASSWORD = 'a$b${HOME}"\\ü #'
+PASSWORD = 'a$b${HOME}"\\ #'
+FOREIGN_PASSWORD = "grüße λόγος"
 DISPLAY_NAME = "${HOME} of $studies"
 STARTED = "Orthanc answers"
 PUBLISHED = "published"
@@ -180,6 +181,14 @@ def test_a_study_sent_to_it_is_published_and_both_end_in_order(site: Site) -> No
     assert ends[-1] == [line for line in running.lines if not line.startswith("up ")][-1]
     assert "Orthanc has stopped" in ends[-1]
     assert wait_until_gone(children) == []
+
+
+def test_a_password_may_hold_letters_of_any_script(site: Site) -> None:
+    site.set(ORTHANC_PASSWORD=FOREIGN_PASSWORD)
+    with site.up() as running:
+        running.wait_for(STARTED)
+        running.wait_for("first contact with Orthanc")
+        assert running.end() == 0
 
 
 def test_the_configuration_is_for_its_owner_only(site: Site) -> None:
