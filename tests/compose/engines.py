@@ -132,7 +132,7 @@ def podman(folder: Path) -> Iterator[Engine]:
     yield Podman([str(wrapper)], composer, os.environ | {"CONTAINERS_CONF": str(configuration)})
 
 
-def until(what: str, holds: object, patience_s: float = 180.0) -> None:
+def until(what: str, holds: object, patience_s: float = 90.0) -> None:
     """Wait until something outside holds; there is no event to wait for."""
     end = time.monotonic() + patience_s
     while not holds():  # type: ignore[operator]

@@ -26,7 +26,13 @@ def context() -> list[str]:
     lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
     allowed = [line.removeprefix("!") for line in lines if line.startswith("!")]
     assert next(line for line in lines if line and line[0] not in "#!") == "*"
-    listing = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return [
         file for file in listing.stdout.split() if any(file == name or file.startswith(f"{name}/") for name in allowed)
     ]
