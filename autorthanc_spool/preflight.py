@@ -53,12 +53,12 @@ def _ports(settings: Settings) -> Iterator[str]:
         yield f"ORTHANC_AET_PORT is {dicom}, which Orthanc's web server has without Docker; set one of the two."
         return
     for name, port in (("ORTHANC_WEB_PORT", web), ("ORTHANC_AET_PORT", dicom)):
-        problem = _why_not(port)
+        problem = _why_not(name, port)
         if problem:
             yield f"{name}: {problem}"
 
 
-def _why_not(port: int) -> str | None:
+def _why_not(variable: str, port: int) -> str | None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         # As Orthanc does: connections that ended lately don't count as use.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,11 +66,14 @@ def _why_not(port: int) -> str | None:
             listener.bind(("0.0.0.0", port))  # noqa: S104 - Orthanc binds all interfaces as well
             listener.listen()
         except PermissionError:
-            return f"port {port} is for root only; set a port above 1023."
+            return f"port {port} is for root only; set {variable} to a port above 1023."
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return f"port {port} is in use by another program; end that one, or set another port."
-            return f"port {port} can't be used ({error.strerror}); set another port."
+                return (
+                    f"port {port} is in use by another program; set {variable} to a free port, or end that program: "
+                    f"sudo ss -ltnp 'sport = :{port}' shows which it is."
+                )
+            return f"port {port} can't be used ({error.strerror}); set {variable} to another port."
     return None
 
 
