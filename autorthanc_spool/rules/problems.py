@@ -78,6 +78,6 @@ def one_of(words: Iterable[str]) -> str:
 
 
 def quoted(word: str) -> str:
-    """Quote a word of the file in one line, as JSON does."""
+    """Quote a word of the file as JSON does, in one line that shows every character."""
     cut = word if len(word) <= _QUOTED_CHARACTERS else word[:_QUOTED_CHARACTERS] + "…"
-    return json.dumps(cut, ensure_ascii=False)
+    return json.dumps(cut, ensure_ascii=not cut.isprintable())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from pydicom import datadict
-from pydicom.datadict import dictionary_keyword, dictionary_VR, keyword_dict, repeater_has_tag, tag_for_keyword
+from pydicom.datadict import dictionary_keyword, dictionary_VR, keyword_dict, repeater_has_tag
 
 from autorthanc_spool.rules.problems import did_you_mean
 
@@ -28,6 +28,9 @@ _NEARLY_A_TAG = re.compile(r"\(?\s*(?:0x)?([0-9a-fA-F]{4})\s*[,.:;|\- ]?\s*(?:0x
 # Longest values of the trial's attributes, in characters (PS3.5 table 6.2-1).
 _MAX_CHARACTERS = {"LO": 64, "ST": 1024}
 
+# A few entries of the dictionary have no keyword.
+KEYWORDS = frozenset(keyword for keyword in keyword_dict if keyword)
+
 TRIAL_KEYWORDS = tuple(
     keyword
     for keyword, tag in keyword_dict.items()
@@ -39,8 +42,10 @@ def find(tag_name: str) -> tuple[str | None, str] | None:
     """Find the keyword (None where it has none of its own) and ``gggg,eeee`` of an attribute; None when unknown."""
     if _TAG.fullmatch(tag_name):
         return _own_keyword(_number(tag_name)), tag_name.lower()
-    number = tag_for_keyword(tag_name)
-    return None if number is None else (tag_name, f"{number >> 16:04x},{number & 0xFFFF:04x}")
+    if tag_name not in KEYWORDS:
+        return None
+    number = keyword_dict[tag_name]
+    return tag_name, f"{number >> 16:04x},{number & 0xFFFF:04x}"
 
 
 def suggestion(tag_name: str) -> str | None:
@@ -51,7 +56,7 @@ def suggestion(tag_name: str) -> str | None:
         if keyword == tag_name:
             digits = mask.replace("x", "0")
             return f"several tags have this name; write the one that is meant, as {digits[:4]},{digits[4:]}"
-    return did_you_mean(tag_name, keyword_dict)
+    return did_you_mean(tag_name, KEYWORDS)
 
 
 def why_not(tag: str) -> str | None:
@@ -72,8 +77,7 @@ def is_free_text(tag: str) -> bool:
 
 def max_trial_characters(keyword: str) -> int:
     """How long a value of one of `TRIAL_KEYWORDS` may be."""
-    number = tag_for_keyword(keyword)
-    return _MAX_CHARACTERS[dictionary_VR(number)] if number is not None else 0
+    return _MAX_CHARACTERS[dictionary_VR(keyword_dict[keyword])]
 
 
 def value_representation(tag: str) -> str | None:
