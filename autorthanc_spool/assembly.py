@@ -93,6 +93,7 @@ def run(settings: Settings, *, once: bool) -> int:
     stop = threading.Event()
     parts = tools(settings, stop)
     _check_folders(settings, parts.roots)
+    parts.spool.sweep_locks()
     runner = Runner(parts)
     watched = [parts.spool.directory(state) for state in (State.INCOMING, State.DEFERRED)] + [settings.rules_path]
     doorbell = Doorbell(watched, polling_s=settings.poll_interval_s if settings.observer == "polling" else None)
@@ -217,6 +218,8 @@ def _log_to_stderr(settings: Settings) -> None:
     package = logging.getLogger("autorthanc_spool")
     package.addHandler(handler)
     package.setLevel(settings.log_level.upper())
+    # What urllib3 warns of, a connection that was closed while idle, is tried again or said by us.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 
 from autorthanc_spool import naming, plan, publication
 from autorthanc_spool.actions import Job, Product, publishing_action
+from autorthanc_spool.content import Originals
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
 from autorthanc_spool.ledger import Entry, Intent, Record
@@ -103,16 +104,9 @@ class Exporter:
         with closing(folder.make_working(name)) as working:
             record = self._ledger.read(claim.marker.key)
             record = publication.begin(self._ledger, record, task.folder, name, working.inode)
-            job = Job(
-                task.rule,
-                task.resource,
-                name,
-                tools.orthanc,
-                working,
-                tools.stop,
-                threads=tools.settings.download_threads,
-                verify_md5=tools.settings.verify == "md5",
-            )
+            settings = tools.settings
+            content = Originals(tools.orthanc, task.resource, verify_md5=settings.verify == "md5")
+            job = Job(task.rule, task.resource, name, content, working, tools.stop, settings.download_threads)
             try:
                 product = publishing_action(task.rule).run(job)
                 self._look_once_more(claim, task)

@@ -52,13 +52,15 @@ class Entry:
 class Parked:
     """What stands in the way of a publication, and the name that it is moved to.
 
-    `tree` is what we published there, "" when that isn't known: only what still is exactly that is ever deleted.
+    `tree` is what we published there, "" when that isn't known: only what still is exactly that is ever deleted, and
+    `is_condemned` says that this was found.
     """
 
     name: str
     parked_name: str
     inode: int
     tree: str
+    is_condemned: bool = False
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,7 @@ def told_apart(name: str, identity: str) -> str:
 def series_folder(tags: Mapping[str, str]) -> str:
     """Name the folder of a series: ``SE<SeriesNumber>-<SeriesDate>-<SeriesInstanceUID>``."""
     number = component(tags.get("SeriesNumber", ""), NO_SERIES_NUMBER)
-    return joined(
-        ["SE" + number, component(tags.get("SeriesDate", "")), component(tags.get("SeriesInstanceUID", ""))]
-    )
+    return joined(["SE" + number, component(tags.get("SeriesDate", "")), component(tags.get("SeriesInstanceUID", ""))])
 
 
 def file_paths(series: tuple[Series, ...], instances: tuple[Instance, ...]) -> dict[str, tuple[str, str]]:

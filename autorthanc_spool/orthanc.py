@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import urllib3
 from urllib3.util import Retry, Timeout, make_headers
@@ -144,32 +144,14 @@ class Orthanc:
             raise OrthancFault("Orthanc's answer to /studies is no list")
         return [_study_summary(_object(one, "/studies")) for one in found]
 
-    def download(self, instance: Instance, target: IO[bytes], *, verify_md5: bool = True) -> str:
-        """Write the stored bytes of an instance and give their MD5.
+    def transfer(self, instance: Instance, *, verify_md5: bool = True) -> Transfer:
+        """Begin to fetch the stored bytes of an instance; nothing is asked before the first one is wanted."""
+        return Transfer(self, instance, verify_md5=verify_md5)
 
-        Raises InstanceError when they are not what Orthanc received, as far as its size and MD5 tell.
-        """
+    def open(self, instance: Instance) -> urllib3.BaseHTTPResponse:
+        """Ask for the stored bytes of an instance, with Orthanc's own MD5 as its ETag."""
         path = f"/instances/{instance.resource_id}/attachments/dicom/data"
-        try:
-            response = self._pool.request("GET", f"{self.url}{path}", preload_content=False)
-            # What was read to its end gives its connection back; what wasn't must not.
-            with closing(response):
-                if response.status != 200:
-                    raise InstanceError(instance.resource_id, _refusal(response.status))
-                digest, size = _copy(response, target)
-                announced = _ETAG.fullmatch(response.headers.get("ETag", ""))
-                response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
-            # Orthanc is gone, or only this instance is in trouble: its own answer tells.
-            self.system()
-            raise InstanceError(instance.resource_id, f"its transfer broke off ({_cause(error)})") from None
-        if size != instance.file_size_bytes:
-            text = f"Orthanc delivers {size} bytes of {instance.file_size_bytes}: its stored file was cut or replaced"
-            raise InstanceError(instance.resource_id, text)
-        if verify_md5 and announced and announced[1] != digest:
-            text = "its MD5 isn't the one that Orthanc computed on receipt: its stored file is damaged"
-            raise InstanceError(instance.resource_id, text)
-        return digest
+        return self._pool.request("GET", f"{self.url}{path}", preload_content=False)
 
     def modalities(self) -> frozenset[str]:
         """List the names of the remote modalities that Orthanc knows."""
@@ -223,21 +205,59 @@ class Orthanc:
         return response
 
 
+class Transfer:
+    """The stored bytes of an instance, chunk by chunk; `md5` and `size_bytes` are known when they have ended.
+
+    Raises InstanceError, at the end, when they are not what Orthanc received, as far as size and MD5 tell.
+    """
+
+    def __init__(self, orthanc: Orthanc, instance: Instance, *, verify_md5: bool) -> None:
+        self._orthanc = orthanc
+        self._instance = instance
+        self._verify_md5 = verify_md5
+        self.md5 = ""
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Fetch them."""
+        try:
+            response = self._orthanc.open(self._instance)
+            # What was read to its end gives its connection back; what wasn't must not.
+            with closing(response):
+                if response.status != 200:
+                    raise InstanceError(self._instance.resource_id, _refusal(response.status))
+                yield from self._chunks(response)
+                response.release_conn()
+        except urllib3.exceptions.HTTPError as error:
+            # Orthanc is gone, or only this instance is in trouble: its own answer tells.
+            self._orthanc.system()
+            raise InstanceError(self._instance.resource_id, f"its transfer broke off ({_cause(error)})") from None
+        self._check(response.headers.get("ETag", ""))
+
+    def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+            digest.update(chunk)
+            self.size_bytes += len(chunk)
+            yield chunk
+        self.md5 = digest.hexdigest()
+
+    def _check(self, etag: str) -> None:
+        instance, announced = self._instance, _ETAG.fullmatch(etag)
+        if self.size_bytes != instance.file_size_bytes:
+            text = f"Orthanc delivers {self.size_bytes} bytes of {instance.file_size_bytes}: its stored file was cut"
+            raise InstanceError(instance.resource_id, text)
+        if self._verify_md5 and announced and announced[1] != self.md5:
+            text = "its MD5 isn't the one that Orthanc computed on receipt: its stored file is damaged"
+            raise InstanceError(instance.resource_id, text)
+
+
 def parse_time(text: str) -> datetime:
     """Read a time as Orthanc writes it: UTC, ``20261124T015904``."""
     try:
         return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         raise OrthancFault("Orthanc gives a time that can't be understood") from None
-
-
-def _copy(response: urllib3.BaseHTTPResponse, target: IO[bytes]) -> tuple[str, int]:
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    for chunk in response.stream(CHUNK_BYTES, decode_content=False):
-        digest.update(chunk)
-        target.write(chunk)
-        size += len(chunk)
-    return digest.hexdigest(), size
 
 
 def _instance(content: Mapping[str, Any]) -> Instance:

@@ -195,8 +195,10 @@ class WorkingFolder:
         """Write a new file; at the end its content is durable, and belongs to whom it should."""
         with self._open_folder(folder) as parent:
             descriptor = os.open(name, _CREATE_FILE, 0o666 & ~self._umask, dir_fd=parent)
-        with os.fdopen(descriptor, "wb", buffering=0) as stream:
+        # Buffered: a bare write to a disk that is nearly full may write less than it was given, and not say so.
+        with os.fdopen(descriptor, "wb") as stream:
             yield stream
+            stream.flush()
             self._give(descriptor, 0o666)
             os.fsync(descriptor)
 

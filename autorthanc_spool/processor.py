@@ -25,7 +25,8 @@ from autorthanc_spool.plan import Filing, Plan
 from autorthanc_spool.reconcile import look_after_series
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.rules import Rule, unanswered
-from autorthanc_spool.spool import Claim, Item
+from autorthanc_spool.shelves import Item
+from autorthanc_spool.spool import Claim
 
 log = logging.getLogger(__name__)
 

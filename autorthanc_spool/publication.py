@@ -67,7 +67,8 @@ def settle(ledger: Ledger, record: Record, output: Output) -> Published:
 def _settle_intent(
     ledger: Ledger, record: Record, folder: RuleFolder, intent: Intent
 ) -> tuple[Record, tuple[str, ...]]:
-    if folder.inode(intent.entry.name) == intent.entry.inode:
+    is_entered = record.entries.get(intent.rule) == intent.entry
+    if is_entered or folder.inode(intent.entry.name) == intent.entry.inode:
         done = _commit(ledger, record, folder, intent)
         return done.record, done.kept
     for parked in intent.parked:
@@ -79,18 +80,30 @@ def _settle_intent(
 
 
 def _commit(ledger: Ledger, record: Record, folder: RuleFolder, intent: Intent) -> Published:
+    """Enter what was done, then clear away what is left; twice is the same as once.
+
+    Until all of that is gone, the intent has to stay, to tell whose it is. That the entry is there says that the
+    publication itself was made.
+    """
     working = record.working
-    record = ledger.write(record.with_entry(intent.rule, intent.entry))
-    if working and folder.inode(working.name) == working.inode:
-        # An archive was renamed out of it.
+    done = record.with_entry(intent.rule, intent.entry)
+    if not working and not intent.parked:
+        return Published(ledger.write(done), ())
+    # Once it is known that a parked folder is exactly what was published, a crash in the middle of its removal
+    # mustn't make its rest look like something foreign.
+    parked = tuple(replace(one, is_condemned=_is_condemned(folder, one)) for one in intent.parked)
+    ledger.write(replace(done, intent=replace(intent, parked=parked), working=working))
+    if working:
+        # Here it still has its name only where an archive was renamed out of it.
         folder.remove(working.name, working.inode)
-    kept = tuple(parked.parked_name for parked in intent.parked if not _dispose(folder, parked))
-    return Published(record, kept)
+    for one in parked:
+        if one.is_condemned:
+            folder.remove(one.parked_name, one.inode)
+    kept = tuple(one.parked_name for one in parked if folder.inode(one.parked_name) == one.inode)
+    return Published(ledger.write(done), kept)
 
 
-def _dispose(folder: RuleFolder, parked: Parked) -> bool:
-    if folder.inode(parked.parked_name) != parked.inode:
-        return True
-    if not parked.tree or not folder.holds_exactly(parked.parked_name, parked.tree):
-        return False
-    return folder.remove(parked.parked_name, parked.inode)
+def _is_condemned(folder: RuleFolder, parked: Parked) -> bool:
+    if parked.is_condemned or folder.inode(parked.parked_name) != parked.inode:
+        return parked.is_condemned
+    return parked.tree != "" and folder.holds_exactly(parked.parked_name, parked.tree)

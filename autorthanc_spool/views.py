@@ -17,7 +17,8 @@ from autorthanc_spool.errors import MarkerError, RulesInvalid
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.plan import Plan
 from autorthanc_spool.rules import Rule
-from autorthanc_spool.spool import Item, Spool
+from autorthanc_spool.shelves import Item
+from autorthanc_spool.spool import Spool
 
 _MEANING = {
     State.INCOMING: "to do",

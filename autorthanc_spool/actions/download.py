@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from autorthanc_spool import naming, rules
+from autorthanc_spool import rules
 from autorthanc_spool.actions.job import Job, Product, in_order
 from autorthanc_spool.dicom import Instance
 from autorthanc_spool.output import WORKING, Delivered, output_trouble
@@ -21,22 +21,23 @@ class Download:
 
     def run(self, job: Job) -> Product:
         """Do it."""
-        paths = naming.file_paths(job.resource.series, job.resource.instances)
-        folders = sorted({folder for folder, _ in paths.values()})
+        folders = sorted({folder for folder, _ in job.content.paths.values()})
         with output_trouble():
             for folder in folders:
                 job.working.make_folder(folder)
-            files = self._fetch_all(job, paths)
+            files = self._fetch_all(job)
             job.working.sync(folders)
         return Product(job.name, job.name + WORKING, job.working.inode, files)
 
-    def _fetch_all(self, job: Job, paths: dict[str, tuple[str, str]]) -> tuple[Delivered, ...]:
+    def _fetch_all(self, job: Job) -> tuple[Delivered, ...]:
         def fetch(instance: Instance) -> Delivered:
             job.check_stop()
-            folder, name = paths[instance.resource_id]
-            with job.working.add(folder, name) as stream:
-                md5 = job.orthanc.download(instance, stream, verify_md5=job.verify_md5)
-            return Delivered(f"{folder}/{name}", instance.file_size_bytes, md5)
+            folder, name = job.content.paths[instance.resource_id]
+            stream = job.content.open(instance)
+            with job.working.add(folder, name) as file:
+                for chunk in stream:
+                    file.write(chunk)
+            return Delivered(f"{folder}/{name}", stream.size_bytes, stream.md5)
 
         with ThreadPoolExecutor(job.threads, thread_name_prefix="download") as pool:
             futures = [pool.submit(fetch, instance) for instance in in_order(job.resource.instances)]

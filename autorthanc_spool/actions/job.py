@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from autorthanc_spool import rules
+from autorthanc_spool.content import Content
 from autorthanc_spool.dicom import Instance, Resource
 from autorthanc_spool.errors import Interrupted
-from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.output import Delivered, WorkingFolder
 
 
@@ -20,11 +20,10 @@ class Job:
     rule: rules.Rule
     resource: Resource
     name: str
-    orthanc: Orthanc
+    content: Content
     working: WorkingFolder
     stop: threading.Event
     threads: int = 4
-    verify_md5: bool = True
 
     def check_stop(self) -> None:
         """Raise Interrupted when the processor was asked to stop."""

@@ -48,7 +48,7 @@ class OrthancServer:
     def __post_init__(self) -> None:
         self.http_port, self.dicom_port = free_port(), free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._pool = urllib3.PoolManager()
+        self._pool = urllib3.PoolManager(retries=urllib3.Retry(total=2, connect=0, read=2))
 
     @property
     def url(self) -> str:

@@ -1,6 +1,6 @@
 """What `orthanc.py` promises, against real Orthanc."""
 
-import io
+import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -64,9 +64,9 @@ def test_a_download_gives_the_bytes_that_were_received(orthanc: OrthancServer) -
     study = orthanc.upload(data)
     connection = connect(orthanc)
     resource = connection.with_instances(connection.resource(Level.STUDY, study))
-    buffer = io.BytesIO()
-    connection.download(resource.instances[0], buffer)
-    assert buffer.getvalue() == data
+    transfer = connection.transfer(resource.instances[0])
+    assert b"".join(transfer) == data
+    assert (transfer.size_bytes, transfer.md5) == (len(data), hashlib.md5(data).hexdigest())
 
 
 @pytest.mark.parametrize(("damage", "says"), [("flipped", "MD5"), ("cut", "bytes of"), ("missing", "500")])
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_refused_and_named(fresh_orthanc: Start, damage: str, 
     connection = connect(server)
     resource = connection.with_instances(connection.resource(Level.STUDY, study))
     with pytest.raises(InstanceError, match=says) as caught:
-        connection.download(resource.instances[0], io.BytesIO())
+        b"".join(connection.transfer(resource.instances[0]))
     assert caught.value.instance_id == resource.instances[0].resource_id
 
 

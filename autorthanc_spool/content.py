@@ -1,0 +1,44 @@
+"""What leaves: the files of a resource, under the names that they leave with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from autorthanc_spool import naming
+from autorthanc_spool.dicom import Instance, Resource
+from autorthanc_spool.orthanc import Orthanc
+
+
+class Stream(Protocol):
+    """The bytes of one file; `md5` and `size_bytes` are theirs once they have ended."""
+
+    md5: str
+    size_bytes: int
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give them, chunk by chunk."""
+
+
+class Content(Protocol):
+    """The files that leave. Safe to be used by several threads at once."""
+
+    @property
+    def paths(self) -> Mapping[str, tuple[str, str]]:
+        """Folder and file name of each file, by the Orthanc ID of its instance."""
+
+    def open(self, instance: Instance) -> Stream:
+        """Begin to read one file. Reading raises InstanceError when it can't be had whole and unchanged."""
+
+
+class Originals:
+    """The files as Orthanc received them."""
+
+    def __init__(self, orthanc: Orthanc, resource: Resource, *, verify_md5: bool) -> None:
+        self._orthanc = orthanc
+        self._verify_md5 = verify_md5
+        self.paths: Mapping[str, tuple[str, str]] = naming.file_paths(resource.series, resource.instances)
+
+    def open(self, instance: Instance) -> Stream:
+        """Begin to read one file."""
+        return self._orthanc.transfer(instance, verify_md5=self._verify_md5)

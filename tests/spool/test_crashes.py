@@ -1,0 +1,119 @@
+"""A crash at every durable step of a marker's life, then recovery: published once, complete, nothing left behind."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autorthanc_spool import assembly
+from autorthanc_spool.settings import load_settings
+from tests.helpers import crash, datasets
+from tests.helpers.site import Site, stored_files
+
+NAME = "PAT1-FamilyPAT1-1"
+# More steps than any of these lives has: reaching it means that the child never finishes.
+TOO_MANY = 400
+
+
+def work(site: Site) -> Callable[[], object]:
+    settings = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
+    return lambda: assembly.run(settings, once=True)
+
+
+def crash_at_every_step(site: Site, prepare: Callable[[], None], check: Callable[[int], None]) -> int:
+    """Prepare, die at step n, run to the end, check; for n = 1, 2, 3 … until nothing is left to die at."""
+    for step in range(1, TOO_MANY):
+        prepare()
+        died = crash.run_dying(step, work(site))
+        crash.run_dying(TOO_MANY * 1000, work(site))
+        check(step)
+        if not died:
+            return step - 1
+    raise AssertionError("it never comes to an end")
+
+
+def clear(site: Site) -> None:
+    for folder in (site.spool, site.output):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def assert_published_once(site: Site, study: str, step: int) -> None:
+    context = f"died before step {step}"
+    assert site.published("all") == [NAME], context
+    assert site.tree("all", NAME) == stored_files(site.orthanc, study), context
+    assert site.states() == {"done": 1}, context
+    assert site.leftovers() == [], context
+    outcome = site.records("done")[0]["outcomes"]["all"]["outcome"]
+    assert outcome in ("published", "unchanged"), context
+
+
+@pytest.mark.timeout(300)
+def test_a_study_is_published_once_whenever_the_processor_dies(site: Site) -> None:
+    site.rule("all")
+    study = site.orthanc.upload_all(datasets.make_study(series=2, instances=2))
+    site.orthanc.wait_stable(f"/studies/{study}")
+
+    def prepare() -> None:
+        clear(site)
+        site.touch(study)
+
+    steps = crash_at_every_step(site, prepare, lambda step: assert_published_once(site, study, step))
+    assert steps > 40
+
+
+@pytest.mark.timeout(300)
+def test_a_study_that_grew_is_replaced_once_whenever_the_processor_dies(site: Site) -> None:
+    site.rule("all")
+    study = site.orthanc.upload_all(datasets.make_study(series=1, instances=2))
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.touch(study)
+    work(site)()
+    before = site.root / "before"
+    for folder in (site.spool, site.output):
+        shutil.copytree(folder, before / folder.name, symlinks=True)
+    site.orthanc.upload_all(datasets.make_study(series=2, instances=2))
+    site.orthanc.wait_stable(f"/studies/{study}")
+
+    def prepare() -> None:
+        clear(site)
+        for folder in (site.spool, site.output):
+            shutil.copytree(before / folder.name, folder, symlinks=True)
+        _know_inodes_of_copies(site)
+        site.touch(study)
+        shutil.rmtree(site.spool / "done")
+
+    def check(step: int) -> None:
+        assert_published_once(site, study, step)
+
+    assert crash_at_every_step(site, prepare, check) > 40
+
+
+def _know_inodes_of_copies(site: Site) -> None:
+    """The ledger knows what it published by its inode; a copy has another one."""
+    for path in (site.spool / "ledger").glob("??/*.json"):
+        content = json.loads(path.read_text())
+        for entry in content["entries"].values():
+            entry["inode"] = (site.output / "all" / entry["name"]).stat().st_ino
+        path.write_text(json.dumps(content))
+
+
+def test_after_a_crash_the_intent_tells_that_the_consumer_may_have_it(site: Site, tmp_path: Path) -> None:
+    """Twice only where the consumer took the folder before recovery looked; never zero times."""
+    site.rule("all")
+    study = site.orthanc.upload_all(datasets.make_study(series=1, instances=1))
+    site.orthanc.wait_stable(f"/studies/{study}")
+    taken = 0
+    for step in range(1, TOO_MANY):
+        clear(site)
+        site.touch(study)
+        died = crash.run_dying(step, work(site))
+        if site.published("all") == [NAME]:
+            shutil.rmtree(site.output / "all" / NAME)
+            taken += 1
+        crash.run_dying(TOO_MANY * 1000, work(site))
+        assert site.states() == {"done": 1}
+        if not died:
+            break
+    assert taken > 3
