@@ -3,15 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-HURAHURA := .venv-hurahura
 STAMPS := $(VENV)/.stamps
 
-.PHONY: demo test check fix bench clean system-demo system-test
+.PHONY: demo test check fix clean system-demo system-test
 
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
 
-test: system-test $(STAMPS)/test $(HURAHURA)/.installed
+test: system-test $(STAMPS)/test
 	$(BIN)/python -m pytest $(ARGS)
 
 check: system-test $(STAMPS)/test
@@ -24,15 +23,12 @@ fix: $(STAMPS)/test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: system-test $(STAMPS)/test
-	$(BIN)/python -m benchmarks.export
-
 # Debian's python3 has no ensurepip without python3-venv.
 system-demo:
 	@scripts/install-system-packages orthanc $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
 system-test: system-demo
-	@scripts/install-system-packages dcmtk lua5.3 curl
+	@scripts/install-system-packages dcmtk lua5.3 curl nginx-light postgresql orthanc-postgresql
 
 $(STAMPS)/venv:
 	$(PYTHON) -m venv $(VENV)
@@ -47,11 +43,5 @@ $(STAMPS)/test: $(STAMPS)/package
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
 	touch $@
 
-# The consumer has an environment of its own: it isn't a part of us, and its dependencies aren't ours.
-$(HURAHURA)/.installed:
-	$(PYTHON) -m venv $(HURAHURA)
-	$(HURAHURA)/bin/pip install -q --disable-pip-version-check hurahura
-	touch $@
-
 clean:
-	rm -rf $(VENV) $(HURAHURA) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -26,6 +26,7 @@ from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.output import Output
 from autorthanc_spool.plan import Plan
 from autorthanc_spool.processor import Processor
+from autorthanc_spool.reconcile import Sweep, reconcile
 from autorthanc_spool.roots import Roots
 from autorthanc_spool.rulebook import Rulebook, RuleSet
 from autorthanc_spool.rules import Rule, RuleError, parse_rule
@@ -183,6 +184,16 @@ def explain(settings: Settings, level: Level, resource_id: str) -> Plan:
     rules = parts.rulebook.read()
     record = parts.spool.ledger.read(f"{level}-{resource_id}")
     return Processor(parts).explain(level, resource_id, rules, record)
+
+
+def reconcile_now(settings: Settings) -> Sweep:
+    """Look for studies that were missed, and write their markers. Raises OrthancUnavailable."""
+    server = orthanc(settings)
+    server.system()
+    sweep = reconcile(open_spool(settings), server, settings.stable_age_s, utc_now())
+    if sweep is None:
+        raise SpoolError("another process is reconciling at this moment; that is as good")
+    return sweep
 
 
 def _owner(settings: Settings) -> tuple[int, int] | None:

@@ -210,6 +210,17 @@ def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> 
     views.show_explanation(explained, as_json)
 
 
+@cli.command()
+@with_settings
+def reconcile(settings: Settings) -> None:
+    """Write a marker for each study that Orthanc has and no run has seen; `run` does this by itself."""
+    sweep = assembly.reconcile_now(settings)
+    for name in sweep.markers:
+        click.echo(f"incoming/{name}")
+    note = "; first contact: they are left alone" if sweep.is_first else f", {len(sweep.markers)} were missed"
+    click.echo(f"{sweep.studies} settled studies in Orthanc{note}", err=True)
+
+
 def _resource_id(text: str) -> str:
     resource_id = text.strip().lower()
     if not RESOURCE_ID_PATTERN.fullmatch(resource_id):
