@@ -6,6 +6,7 @@ Standard output is for data, standard error for talk. Errors become messages in 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -208,6 +209,19 @@ def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> 
     """Tell for each rule and tag what was wanted, what was found, and what would be done."""
     explained = assembly.explain(settings, Level(level), _resource_id(resource_id))
     views.show_explanation(explained, as_json)
+
+
+@cli.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def init(directory: Path) -> None:
+    """Lay out a site in DIR: Compose file, units, Lua script, examples, .env."""
+    from autorthanc_spool import init as site
+
+    person = site.Person(os.getuid(), os.getgid(), secrets.token_urlsafe(18))
+    laid_out = site.lay_out(directory, person)
+    for path in laid_out.written:
+        click.echo(str(laid_out.directory / path))
+    click.echo(f"read {laid_out.directory}/.env and docs/install.md, then: docker compose up", err=True)
 
 
 @cli.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from urllib3.util import Retry, Timeout, make_headers
+from urllib3.util import Retry, Timeout
 
 from autorthanc_spool.dicom import RESOURCE_ID_PATTERN, Instance, Level, Resource, Series
 from autorthanc_spool.errors import (
@@ -66,7 +67,8 @@ class Orthanc:
         # Up to version 1.12.1 Orthanc compresses DICOM for whoever accepts it, which is 30 times slower.
         headers = {"Accept-Encoding": "identity", "User-Agent": "autorthanc-spool"}
         if password is not None:
-            headers |= make_headers(basic_auth=f"{username}:{password}")
+            # Orthanc compares UTF-8; urllib3's helper would refuse what Latin-1 lacks.
+            headers["Authorization"] = "Basic " + b64encode(f"{username}:{password}".encode()).decode()
         self._pool = urllib3.PoolManager(
             maxsize=connections,
             block=True,
