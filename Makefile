@@ -28,7 +28,7 @@ system-demo:
 	@scripts/install-system-packages orthanc $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
 system-test: system-demo
-	@scripts/install-system-packages dcmtk lua5.3 curl nginx-light postgresql orthanc-postgresql
+	@scripts/install-system-packages dcmtk lua5.3 curl nginx-light postgresql orthanc-postgresql orthanc-dicomweb systemd
 
 $(STAMPS)/venv:
 	$(PYTHON) -m venv $(VENV)
