@@ -20,6 +20,7 @@
     │       └── PasswordRefused   Orthanc refuses the user or the password              nothing is claimed, exit 2
     ├── OrthancFault              Orthanc answers, but with an error                    deferred/, attempt counted
     │   └── InstanceError         one instance can't be read or is not what it was      deferred/, attempt counted
+    ├── EverythingWithheld        no file of the resource may leave anonymised          failed/
     ├── ResourceMissing           Orthanc has no such study or series                   failed/
     └── OutputConflict            something that isn't ours stands in the way           failed/
 
@@ -29,7 +30,10 @@ happened and how to mend it, and holds no patient's name or ID.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
+from typing import Any
 
 
 class Fate(Enum):
@@ -44,10 +48,11 @@ class Fate(Enum):
 
 
 class SpoolError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose. `details` go into the record of the rule's work."""
 
     fate = Fate.FAIL
     exit_code = 1
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class UsageError(SpoolError):
@@ -140,6 +145,14 @@ class InstanceError(OrthancFault):
 
     def __init__(self, instance_id: str, text: str) -> None:
         self.instance_id = instance_id
+        super().__init__(text)
+
+
+class EverythingWithheld(SpoolError):
+    """No file may leave, because none can be anonymised with certainty; `details` tell each file and why."""
+
+    def __init__(self, text: str, details: Mapping[str, Any]) -> None:
+        self.details = details
         super().__init__(text)
 
 

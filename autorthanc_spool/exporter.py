@@ -7,13 +7,13 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from autorthanc_spool import naming, plan, publication
 from autorthanc_spool.actions import Job, Product, publishing_action
-from autorthanc_spool.content import Originals
+from autorthanc_spool.content import Content, Originals
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
 from autorthanc_spool.ledger import Entry, Intent, Record
@@ -80,14 +80,18 @@ class Exporter:
         tools = self._tools
         tools.roots.check("output", tools.settings.output_path)
         with output_trouble(), tools.output.rule_folder(task.folder) as folder:
-            name = self._reserve(folder, task)
-            return self._make(claim, task, folder, name)
+            content = self._content(task)
+            name = self._reserve(folder, task, content)
+            return self._make(claim, task, folder, name, content)
 
-    def _reserve(self, folder: RuleFolder, task: Task) -> str:
+    def _content(self, task: Task) -> Content:
+        """What leaves under this rule."""
+        return Originals(self._tools.orthanc, task.resource, verify_md5=self._tools.settings.verify == "md5")
+
+    def _reserve(self, folder: RuleFolder, task: Task, content: Content) -> str:
         """Find the name that belongs to the resource for ever, or make one its own."""
         key = f"{task.resource.level}-{task.resource.resource_id}"
-        first = naming.publication_name(task.resource)
-        candidates = [first, naming.told_apart(first, task.resource.resource_id)]
+        candidates = [content.name, naming.told_apart(content.name, content.identity)]
         for name in candidates:
             owner = self._ledger.owner(task.folder, name)
             if owner == key:
@@ -99,16 +103,15 @@ class Exporter:
             "move it away and requeue the marker"
         )
 
-    def _make(self, claim: Claim, task: Task, folder: RuleFolder, name: str) -> Outcome:
+    def _make(self, claim: Claim, task: Task, folder: RuleFolder, name: str, content: Content) -> Outcome:
         tools = self._tools
         with closing(folder.make_working(name)) as working:
             record = self._ledger.read(claim.marker.key)
             record = publication.begin(self._ledger, record, task.folder, name, working.inode)
-            settings = tools.settings
-            content = Originals(tools.orthanc, task.resource, verify_md5=settings.verify == "md5")
-            job = Job(task.rule, task.resource, name, content, working, tools.stop, settings.download_threads)
+            job = Job(task.rule, task.resource, name, content, working, tools.stop, tools.settings.download_threads)
             try:
                 product = publishing_action(task.rule).run(job)
+                product = replace(product, details={**product.details, **content.told()})
                 self._look_once_more(claim, task)
                 job.check_stop()
                 return self._publish(record, task, folder, product)

@@ -141,7 +141,7 @@ class Processor:
     def _refused(self, error: SpoolError, marker: Marker) -> tuple[Outcome, Filing]:
         filing = plan.fate(error, marker, self._tools.jitter())
         word = "failed" if filing.event is Event.FAIL else "deferred"
-        return {"outcome": word, "error": plan.told(error)}, filing
+        return {"outcome": word, "error": plan.told(error), **error.details}, filing
 
     def _recovered(self, record: Record) -> Record:
         if not record.intent and not record.working:
