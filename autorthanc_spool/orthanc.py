@@ -12,7 +12,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from autorthanc_spool.errors import (
     OrthancUnavailable,
     PasswordRefused,
     ResourceMissing,
+    StillArriving,
 )
 
 CONNECT_TIMEOUT_S = 5.0
@@ -36,6 +37,10 @@ READ_TIMEOUT_S = 60.0
 # Large enough to keep up with the disk, small enough that all threads together need a few megabytes.
 CHUNK_BYTES = 256 * 1024
 TIME_FORMAT = "%Y%m%dT%H%M%S"
+
+# A resource whose series change between one request and the next is read this often before it is left in peace.
+_READINGS = 5
+_CHANGING_WAIT_S = 5.0
 
 _PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
 _ETAG = re.compile(r'"\d+-([0-9a-f]{32})"')
@@ -96,6 +101,15 @@ class Orthanc:
             raise OrthancUnavailable(f"what answers at {self.url}/system says {response.status}; is it Orthanc?")
         return _object(_parsed(response, "/system"), "/system")
 
+    def check_presence(self, status: int) -> None:
+        """Ask whether Orthanc is there at all, after an answer of this status to something else.
+
+        A reverse proxy answers 502 while Orthanc is away, and a password may be changed in mid-transfer. Raises
+        OrthancUnavailable, or PasswordRefused.
+        """
+        if status != 404:
+            self.system()
+
     def now(self) -> datetime:
         """Read Orthanc's clock (UTC)."""
         return parse_time(self._get_text("/tools/now").strip().strip('"'))
@@ -120,14 +134,16 @@ class Orthanc:
         )
 
     def with_instances(self, resource: Resource) -> Resource:
-        """Give the resource the list of its instances."""
+        """Give the resource the list of its instances. Raises StillArriving."""
         path = f"/{_PATHS[resource.level]}/{resource.resource_id}/instances"
-        known = {series.resource_id for series in resource.series}
-        instances = tuple(_instance(one) for one in self._get_list(path, resource.level))
-        if not known.issuperset(instance.series_id for instance in instances):
+        for _ in range(_READINGS):
+            known = {series.resource_id for series in resource.series}
+            instances = tuple(_instance(one) for one in self._get_list(path, resource.level))
+            if known.issuperset(instance.series_id for instance in instances):
+                return replace(resource, instances=instances)
             # A series arrived between the two requests: what is read once more is read whole.
-            return self.with_instances(self.resource(resource.level, resource.resource_id))
-        return replace(resource, instances=instances)
+            resource = self.resource(resource.level, resource.resource_id)
+        raise StillArriving(f"the {resource.level} changes faster than it can be read", _CHANGING_WAIT_S)
 
     def with_first_instances(self, resource: Resource, series_ids: frozenset[str]) -> Resource:
         """Give these series the tags of their first instance: lowest InstanceNumber, then ID."""
@@ -200,9 +216,8 @@ class Orthanc:
             raise OrthancFault(f"Orthanc answers, but not to {_shape(path)} ({_cause(error)})") from None
         if response.status == 404:
             return None
-        if response.status in (401, 403):
-            self.system()
         if response.status != 200:
+            self.check_presence(response.status)
             raise OrthancFault(f"Orthanc answers {response.status} to {_shape(path)}; its log says why")
         return response
 
@@ -223,17 +238,16 @@ class Transfer:
     def __iter__(self) -> Iterator[bytes]:
         """Fetch them."""
         try:
-            response = self._orthanc.open(self._instance)
-            # What was read to its end gives its connection back; what wasn't must not.
-            with closing(response):
-                if response.status != 200:
-                    raise InstanceError(self._instance.resource_id, _refusal(response.status))
-                yield from self._chunks(response)
-                response.release_conn()
+            with _given_back(self._orthanc.open(self._instance)) as response:
+                if response.status == 200:
+                    yield from self._chunks(response)
         except urllib3.exceptions.HTTPError as error:
             # Orthanc is gone, or only this instance is in trouble: its own answer tells.
             self._orthanc.system()
             raise InstanceError(self._instance.resource_id, f"its transfer broke off ({_cause(error)})") from None
+        if response.status != 200:
+            self._orthanc.check_presence(response.status)
+            raise InstanceError(self._instance.resource_id, _refusal(response.status))
         self._check(response.headers.get("ETag", ""))
 
     def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -252,6 +266,20 @@ class Transfer:
         if self._verify_md5 and announced and announced[1] != self.md5:
             text = "its MD5 isn't the one that Orthanc computed on receipt: its stored file is damaged"
             raise InstanceError(instance.resource_id, text)
+
+
+@contextmanager
+def _given_back(response: urllib3.BaseHTTPResponse) -> Iterator[urllib3.BaseHTTPResponse]:
+    """Close what was not read to its end, and give the connection back in any case.
+
+    The pool holds a fixed number of connections, and waits when all are lent. `close` alone would keep this one lent
+    for ever, so that after a few unreadable instances, or a few full disks, nothing could be asked any more.
+    """
+    try:
+        yield response
+    finally:
+        response.close()
+        response.release_conn()
 
 
 def parse_time(text: str) -> datetime:
@@ -321,7 +349,7 @@ def _checked(resource_id: object) -> str:
 def _parsed(response: urllib3.BaseHTTPResponse, path: str) -> Any:
     try:
         return json.loads(response.data)
-    except (ValueError, urllib3.exceptions.HTTPError):
+    except (ValueError, RecursionError, urllib3.exceptions.HTTPError):
         raise OrthancFault(f"Orthanc's answer to {_shape(path)} is no JSON") from None
 
 

@@ -9,16 +9,18 @@ from contextlib import contextmanager
 import pytest
 
 from autorthanc_spool import orthanc as client
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.dicom import Instance, Level
 from autorthanc_spool.errors import (
     InstanceError,
     OrthancFault,
     OrthancUnavailable,
     PasswordRefused,
     ResourceMissing,
+    StillArriving,
 )
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer, free_port
+from tests.helpers.proxy import Fault, Proxy, status
 
 Start = Callable[..., OrthancServer]
 NOWHERE = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
@@ -87,6 +89,56 @@ def test_a_damaged_file_is_refused_and_named(fresh_orthanc: Start, damage: str, 
     with pytest.raises(InstanceError, match=says) as caught:
         b"".join(connection.transfer(resource.instances[0]))
     assert caught.value.instance_id == resource.instances[0].resource_id
+
+
+def first_instance(connection: client.Orthanc, study: str) -> Instance:
+    return connection.with_instances(connection.resource(Level.STUDY, study)).instances[0]
+
+
+def read(transfer: client.Transfer, *, gives_up: bool) -> None:
+    for _ in transfer:
+        if gives_up:
+            raise InstanceError("", "as a full disk does")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("trouble", ["refused", "left unread", "cut"])
+def test_no_connection_is_lost_by_transfers_that_fail(orthanc: OrthancServer, trouble: str) -> None:
+    """The pool waits for a connection when all are lent: a lost one is lost for ever."""
+    study = orthanc.upload(datasets.make_instance(size=600))
+    with Proxy(orthanc.http_port) as proxy:
+        connection = client.Orthanc(proxy.url, "orthanc", None, connections=2)
+        instance = first_instance(connection, study)
+        if trouble == "refused":
+            proxy.add(Fault("/attachments/", answer=status(500)))
+        if trouble == "cut":
+            proxy.add(Fault("/attachments/", cut_after=100_000))
+        for _ in range(5):
+            with pytest.raises(InstanceError):
+                read(connection.transfer(instance), gives_up=trouble == "left unread")
+        proxy.heal()
+        assert sum(map(len, connection.transfer(instance))) == instance.file_size_bytes
+
+
+@pytest.mark.parametrize("path", ["/attachments/", "/series"])
+def test_behind_a_reverse_proxy_an_orthanc_that_is_away_is_away(orthanc: OrthancServer, path: str) -> None:
+    """Then everything is answered with 502: no instance is to blame."""
+    study = orthanc.upload(datasets.make_instance())
+    with Proxy(orthanc.http_port) as proxy:
+        connection = client.Orthanc(proxy.url, "orthanc", None)
+        instance = first_instance(connection, study)
+        proxy.add(Fault(f"{path}|/system", answer=status(502)))
+        with pytest.raises(OrthancUnavailable):
+            list(connection.transfer(instance)) if path == "/attachments/" else connection.resource(Level.STUDY, study)
+
+
+def test_a_study_whose_series_never_agree_with_its_instances_is_left_in_peace(orthanc: OrthancServer) -> None:
+    study = orthanc.upload(datasets.make_instance())
+    with Proxy(orthanc.http_port) as proxy:
+        connection = client.Orthanc(proxy.url, "orthanc", None)
+        proxy.add(Fault(rf"/studies/{study}/series", answer=status(200, b"[]")))
+        with pytest.raises(StillArriving):
+            first_instance(connection, study)
 
 
 def test_an_unknown_resource_is_said_to_be_missing(orthanc: OrthancServer) -> None:
