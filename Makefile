@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+# The real pipeline behind, for the tests; its own environment, as it needs other versions of the same libraries.
+HURAHURA := .venv-hurahura
 
-.PHONY: demo test check fix clean system-demo system-test
+.PHONY: demo test check fix bench clean system-demo system-test
 
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
 
-test: system-test $(STAMPS)/test
+test: system-test $(STAMPS)/test $(HURAHURA)/.installed
 	$(BIN)/python -m pytest $(ARGS)
 
 check: system-test $(STAMPS)/test
@@ -18,6 +20,10 @@ check: system-test $(STAMPS)/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+# Figures, as ratios against something else in the same run.
+bench: system-test $(STAMPS)/test
+	$(BIN)/python -m benchmarks.download
 
 fix: $(STAMPS)/test
 	$(BIN)/ruff check --fix .
@@ -43,5 +49,10 @@ $(STAMPS)/test: $(STAMPS)/package
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
 	touch $@
 
+$(HURAHURA)/.installed:
+	$(PYTHON) -m venv $(HURAHURA)
+	$(HURAHURA)/bin/pip install -q --disable-pip-version-check hurahura==0.2.4
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(HURAHURA) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
