@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from autorthanc_spool import naming
+from autorthanc_spool.audit import AuditLog
 from autorthanc_spool.dicom import Level
 from autorthanc_spool.errors import OrthancUnavailable, SettingsError, SpoolError
 from autorthanc_spool.exporter import Tools
@@ -66,6 +68,7 @@ def tools(settings: Settings, stop: threading.Event) -> Tools:
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
         output=Output(settings.output_path, _owner(settings), settings.umask),
+        audit=AuditLog(settings.audit_log, socket.gethostname(), _owner(settings)),
         clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing
         stop=stop,

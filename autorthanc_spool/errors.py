@@ -14,6 +14,7 @@
     ├── Unavailable               something outside is down or full                     deferred/, no attempt
     │   ├── OutputUnavailable     the output is full, read-only or unmounted
     │   ├── SpoolUnavailable      the spool is full or read-only
+    │   ├── AuditUnavailable      the audit log can't be written
     │   ├── FolderMissing         a mounted folder isn't the one that it was
     │   ├── RuleUnavailable       the rule file is broken at the moment
     │   └── OrthancUnavailable    Orthanc doesn't answer                                nothing is claimed, exit 75
@@ -111,6 +112,10 @@ class OutputUnavailable(Unavailable):
 
 class SpoolUnavailable(Unavailable):
     """The spool can't be written: full or read-only."""
+
+
+class AuditUnavailable(Unavailable):
+    """The audit log can't be written, so nothing may leave."""
 
 
 class FolderMissing(Unavailable):

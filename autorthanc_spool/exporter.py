@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from autorthanc_spool import naming, plan, publication
+from autorthanc_spool import audit, naming, plan, publication
 from autorthanc_spool.actions import Job, Product, publishing_action
+from autorthanc_spool.audit import Amount, AuditLog
 from autorthanc_spool.content import Content, Originals
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
@@ -44,6 +45,7 @@ class Tools:
     rulebook: Rulebook
     roots: Roots
     output: Output
+    audit: AuditLog
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
     stop: threading.Event
@@ -78,6 +80,7 @@ class Exporter:
     def export(self, claim: Claim, task: Task) -> Outcome:
         """Publish what the rule asks for, and tell what was done."""
         tools = self._tools
+        tools.audit.check()
         tools.roots.check("output", tools.settings.output_path)
         with output_trouble(), tools.output.rule_folder(task.folder) as folder:
             content = self._content(task)
@@ -145,10 +148,16 @@ class Exporter:
             time=self._tools.clock().strftime(TIME_FORMAT),
         )
         parked = publication.parking(folder, entry.name, previous)
-        intent = Intent(task.rule.name, task.folder, entry, parked)
+        intent = Intent(task.rule.name, task.folder, entry, parked, self._line(task, entry))
         published = publication.publish(self._ledger, record, folder, intent, product.source)
         report_kept(record.key, published.kept)
         return _told(task, entry, product, published.kept)
+
+    def _line(self, task: Task, entry: Entry) -> audit.Line:
+        if not self._tools.audit.is_on:
+            return {}
+        amount = Amount(entry.instances, entry.size_bytes)
+        return audit.line(task.resource, task.rule.name, entry.outcome, amount, time=entry.time)
 
 
 def report_kept(key: str, kept: tuple[str, ...]) -> None:

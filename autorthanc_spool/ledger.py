@@ -65,12 +65,16 @@ class Parked:
 
 @dataclass(frozen=True)
 class Intent:
-    """The publication that is about to be made: the rename to `entry.name`, and what is parked for it."""
+    """The publication that is about to be made: the rename to `entry.name`, and what is parked for it.
+
+    `owes` is the line that the audit log lacks once it is made; empty without an audit log.
+    """
 
     rule: str
     folder: str
     entry: Entry
     parked: tuple[Parked, ...] = ()
+    owes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Record:
-    """All that the ledger knows about one resource."""
+    """All that the ledger knows about one resource. `owed` are the lines that the audit log lacks."""
 
     key: str
     seen: Seen | None = None
@@ -100,10 +104,15 @@ class Record:
     intent: Intent | None = None
     working: Working | None = None
     refused: str = ""
+    owed: tuple[Mapping[str, Any], ...] = ()
 
     def with_entry(self, rule: str, entry: Entry) -> Record:
         """The record after the rule did its work: nothing is under way any more."""
         return replace(self, entries={**self.entries, rule: entry}, intent=None, working=None)
+
+    def owing(self, line: Mapping[str, Any]) -> Record:
+        """The record with one more line that the audit log lacks; the same line is owed once, an empty one never."""
+        return replace(self, owed=(*self.owed, line)) if line and line not in self.owed else self
 
     def asked_again(self, rules: tuple[str, ...] | None) -> Record:
         """The record with the work of these rules (None: of all) to be done again."""
@@ -210,9 +219,10 @@ def _record(key: str, content: dict[str, Any]) -> Record:
         intent=_intent(intent) if intent else None,
         working=Working(**working) if working else None,
         refused=content.get("refused", ""),
+        owed=tuple(content.get("owed", ())),
     )
 
 
 def _intent(content: dict[str, Any]) -> Intent:
     parked = tuple(Parked(**one) for one in content["parked"])
-    return Intent(content["rule"], content["folder"], Entry(**content["entry"]), parked)
+    return Intent(content["rule"], content["folder"], Entry(**content["entry"]), parked, content.get("owes", {}))

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autorthanc_spool import naming, plan, publication
+from autorthanc_spool import audit, naming, plan, publication
+from autorthanc_spool.audit import Amount
 from autorthanc_spool.dicom import Level, Resource
 from autorthanc_spool.errors import Fate, OrthancUnavailable, RuleUnavailable, SpoolError
 from autorthanc_spool.exporter import Exporter, Outcome, Task, Tools, report_kept
 from autorthanc_spool.ledger import Record, Seen
 from autorthanc_spool.lifecycle import Event
-from autorthanc_spool.marker import Marker
+from autorthanc_spool.marker import TIME_FORMAT, Marker
 from autorthanc_spool.orthanc import parse_time
 from autorthanc_spool.output import output_trouble
 from autorthanc_spool.plan import Filing, Plan
@@ -60,6 +61,7 @@ class Processor:
             away = error if isinstance(error, OrthancUnavailable) else None
         except Exception as error:  # noqa: BLE001 - whatever it is, the marker must not be lost, nor the others stopped
             work = Work({}, Filing(Event.FAIL, counts_attempt=False), _our_bug(error))
+        work = self._accounted(claim, work)
         filed = self._spool.file(claim, work.filing.event, _result(claim.marker, work), work.filing.due_in_s)
         _report(claim, work, filed)
         if away:
@@ -81,6 +83,17 @@ class Processor:
         seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
         self._ledger.write(replace(record, seen=seen, refused=""))
         return self._carry_out(claim, resource, drawn, record)
+
+    def _accounted(self, claim: Claim, work: Work) -> Work:
+        """Bring the audit log up to what the ledger owes it; where it can't be written, the marker waits for that."""
+        if not self._tools.audit.is_on:
+            return work
+        try:
+            self._tools.audit.settle(self._ledger, self._ledger.read(claim.marker.key))
+        except SpoolError as error:
+            waits = plan.fate(error, claim.marker, self._tools.jitter())
+            return replace(work, filing=plan.worst([work.filing, waits]), error=work.error or plan.told(error))
+        return work
 
     def _draw_up(self, marker: Marker, rules: RuleSet, record: Record) -> tuple[Resource, Plan]:
         """Look at the resource, and plan its run. Raises ResourceMissing, StillArriving."""
@@ -133,6 +146,7 @@ class Processor:
             except Exception as error:  # noqa: BLE001 - a bug in one rule's work doesn't stop the other rules
                 outcomes[rule.name] = {"outcome": "failed", "error": _our_bug(error)}
                 filings.append(Filing(Event.FAIL, counts_attempt=False))
+            self._owe_failure(claim.marker.key, resource, rule.name, outcomes[rule.name])
         if resource.level is Level.STUDY and self._checks_on_series:
             look_after_series(self._spool, resource, self._tools.clock())
         errors = [outcome["error"] for outcome in outcomes.values() if "error" in outcome]
@@ -142,6 +156,12 @@ class Processor:
         filing = plan.fate(error, marker, self._tools.jitter())
         word = "failed" if filing.event is Event.FAIL else "deferred"
         return {"outcome": word, "error": plan.told(error), **error.details}, filing
+
+    def _owe_failure(self, key: str, resource: Resource, rule: str, outcome: Outcome) -> None:
+        if self._tools.audit.is_on and outcome["outcome"] == "failed":
+            told = {"error": outcome["error"]["kind"], "time": self._tools.clock().strftime(TIME_FORMAT)}
+            failed = audit.line(resource, rule, "failed", Amount(), **told)
+            self._ledger.write(self._ledger.read(key).owing(failed))
 
     def _recovered(self, record: Record) -> Record:
         if not record.intent and not record.working:

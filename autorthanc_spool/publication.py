@@ -86,7 +86,7 @@ def _commit(ledger: Ledger, record: Record, folder: RuleFolder, intent: Intent) 
     publication itself was made.
     """
     working = record.working
-    done = record.with_entry(intent.rule, intent.entry)
+    done = record.with_entry(intent.rule, intent.entry).owing(intent.owes)
     if not working and not intent.parked:
         return Published(ledger.write(done), ())
     # Once it is known that a parked folder is exactly what was published, a crash in the middle of its removal

@@ -7,7 +7,14 @@ import time
 from dataclasses import dataclass, field
 
 from autorthanc_spool import naming
-from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, OutputUnavailable, SpoolError, Unavailable
+from autorthanc_spool.errors import (
+    AuditUnavailable,
+    FolderMissing,
+    OrthancUnavailable,
+    OutputUnavailable,
+    SpoolError,
+    Unavailable,
+)
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.processor import Processor
@@ -64,6 +71,7 @@ class Runner:
         """Work until nothing is left to do. Raises OrthancUnavailable."""
         while not self._tools.stop.is_set():
             self._look_at_rules()
+            self._look_at_audit_log()
             self._tools.orthanc.system()
             self._reconcile(at_once=False)
             self._drain()
@@ -77,6 +85,7 @@ class Runner:
             self._tools.roots.check("spool", self._tools.spool.root)
             self._tools.spool.lay_out(self._tools.owner)
             self._look_at_rules()
+            self._look_at_audit_log()
             self._tools.orthanc.system()
             was_away = self._troubles.end("Orthanc")
             self._troubles.end("the spool")
@@ -128,6 +137,15 @@ class Runner:
             tools.spool.make_due({"FolderMissing", "Unavailable"})
         self._tell_broken(rules)
         self._prepare(rules)
+
+    def _look_at_audit_log(self) -> None:
+        try:
+            self._tools.audit.check()
+        except AuditUnavailable as error:
+            self._troubles.begin("the audit log", str(error))
+            return
+        if self._troubles.end("the audit log"):
+            self._tools.spool.make_due({"AuditUnavailable"})
 
     def _tell_broken(self, rules: RuleSet) -> None:
         broken = {one.name: str(one.error) for one in rules.broken}
