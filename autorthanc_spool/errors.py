@@ -22,6 +22,7 @@
     ├── OrthancFault              Orthanc answers, but with an error                    deferred/, attempt counted
     │   └── InstanceError         one instance can't be read or is not what it was      deferred/, attempt counted
     ├── EverythingWithheld        no file of the resource may leave anonymised          failed/
+    ├── ArchiveDamaged            an archive isn't what was put into it                 deferred/, attempt counted
     ├── ResourceMissing           Orthanc has no such study or series                   failed/
     └── OutputConflict            something that isn't ours stands in the way           failed/
 
@@ -159,6 +160,12 @@ class EverythingWithheld(SpoolError):
     def __init__(self, text: str, details: Mapping[str, Any]) -> None:
         self.details = details
         super().__init__(text)
+
+
+class ArchiveDamaged(SpoolError):
+    """An archive reads back otherwise than it was written."""
+
+    fate = Fate.RETRY
 
 
 class ResourceMissing(SpoolError):

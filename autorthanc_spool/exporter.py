@@ -20,7 +20,7 @@ from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
 from autorthanc_spool.ledger import Entry, Intent, Record
 from autorthanc_spool.marker import TIME_FORMAT
 from autorthanc_spool.orthanc import Orthanc
-from autorthanc_spool.output import Output, RuleFolder, output_trouble, tree_digest
+from autorthanc_spool.output import Output, RuleFolder, output_trouble
 from autorthanc_spool.roots import Roots
 from autorthanc_spool.rulebook import Rulebook
 from autorthanc_spool.rules import Rule
@@ -142,7 +142,7 @@ class Exporter:
             outcome="published",
             name=product.published_name,
             inode=product.inode,
-            tree=tree_digest(product.files),
+            tree=product.tree,
             instances=len(product.files),
             size_bytes=sum(file.size_bytes for file in product.files),
             time=self._tools.clock().strftime(TIME_FORMAT),
@@ -174,7 +174,7 @@ def _told(task: Task, entry: Entry, product: Product, kept: tuple[str, ...]) -> 
         "bytes": entry.size_bytes,
         "time": entry.time,
         **product.details,
-        # As `md5sum --check` reads it, in the published folder.
+        # As `md5sum --check` reads it, in the published folder or where the archive was unpacked.
         "md5sums": [f"{file.md5}  {file.path}" for file in product.files],
     }
     if kept:

@@ -46,6 +46,11 @@ def tree_digest(files: list[Delivered] | tuple[Delivered, ...]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def archive_digest(size_bytes: int, md5: str) -> str:
+    """Digest size and content of a published archive, which may be called otherwise when it is looked at again."""
+    return tree_digest((Delivered("", size_bytes, md5),))
+
+
 def output_trouble() -> AbstractContextManager[None]:
     """Turn what the operating system says of a full, read-only or missing output into OutputUnavailable."""
     return durable.passing_trouble(OutputUnavailable, "the output")
@@ -139,8 +144,11 @@ class RuleFolder:
     def holds_exactly(self, name: str, tree: str) -> bool:
         """Whether what stands at the name is, byte for byte, the published tree or archive of this digest."""
         files: list[Delivered] = []
+        if stat.S_ISREG(os.lstat(name, dir_fd=self._descriptor).st_mode):
+            found = _measure(name, self._descriptor, "")
+            return tree == archive_digest(found.size_bytes, found.md5)
         if not self._is_directory(name):
-            return tree == tree_digest([_measure(name, self._descriptor, "")])
+            return False
         for folder, folders, names, descriptor in os.fwalk(name, dir_fd=self._descriptor, follow_symlinks=False):
             below = folder.removeprefix(name).lstrip("/")
             if any(stat.S_ISLNK(os.lstat(one, dir_fd=descriptor).st_mode) for one in (*folders, *names)):
@@ -192,15 +200,19 @@ class WorkingFolder:
 
     @contextmanager
     def add(self, folder: str, name: str) -> Iterator[IO[bytes]]:
-        """Write a new file; at the end its content is durable, and belongs to whom it should."""
+        """Write a new file, of the owner and mode that it should have; at the end its content is durable."""
         with self._open_folder(folder) as parent:
             descriptor = os.open(name, _CREATE_FILE, 0o666 & ~self._umask, dir_fd=parent)
         # Buffered: a bare write to a disk that is nearly full may write less than it was given, and not say so.
         with os.fdopen(descriptor, "wb") as stream:
+            self._give(descriptor, 0o666)
             yield stream
             stream.flush()
-            self._give(descriptor, 0o666)
             os.fsync(descriptor)
+
+    def read(self, name: str) -> IO[bytes]:
+        """Open a file that lies in the folder itself, to read it back."""
+        return os.fdopen(os.open(name, _READ, dir_fd=self._descriptor), "rb")
 
     def sync(self, folders: list[str]) -> None:
         """Make the names of all files durable."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from autorthanc_spool import rules
 from autorthanc_spool.actions.download import Download
 from autorthanc_spool.actions.job import Action, Job, Product
+from autorthanc_spool.actions.zip import Zip
 
 __all__ = ["ACTIONS", "Action", "Job", "Product", "publishing_action"]
 
-ACTIONS: tuple[Action, ...] = (Download(),)
+ACTIONS: tuple[Action, ...] = (Download(), Zip())
 
 
 def publishing_action(rule: rules.Rule) -> Action:

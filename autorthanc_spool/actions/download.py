@@ -1,14 +1,14 @@
-"""DOWNLOAD: the files as Orthanc received them, in one folder per series."""
+"""DOWNLOAD: the files as they leave, in one folder per series."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.job import Job, Product, in_order
+from autorthanc_spool.actions.fetching import fetch_all
+from autorthanc_spool.actions.job import Job, Product
 from autorthanc_spool.dicom import Instance
-from autorthanc_spool.output import WORKING, Delivered, WorkingFolder, output_trouble
+from autorthanc_spool.output import WORKING, Delivered, WorkingFolder, output_trouble, tree_digest
 
 
 class Download:
@@ -22,15 +22,9 @@ class Download:
 
     def run(self, job: Job) -> Product:
         """Do it."""
-        with output_trouble():
-            folders = Folders(job.working)
-            files = self._fetch_all(job, folders)
-            job.working.sync(sorted(folders.made))
-        return Product(job.name, job.name + WORKING, job.working.inode, files)
+        folders = Folders(job.working)
 
-    def _fetch_all(self, job: Job, folders: Folders) -> tuple[Delivered, ...]:
         def fetch(instance: Instance) -> Delivered | None:
-            job.check_stop()
             folder, name = job.content.paths[instance.resource_id]
             stream = job.content.open(instance)
             if stream is None:
@@ -41,15 +35,10 @@ class Download:
                     file.write(chunk)
             return Delivered(f"{folder}/{name}", stream.size_bytes, stream.md5)
 
-        with ThreadPoolExecutor(job.threads, thread_name_prefix="download") as pool:
-            futures = [pool.submit(fetch, instance) for instance in in_order(job.resource.instances)]
-            try:
-                # After the first failure the rest is in vain.
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-            results = [future.result() for future in futures if not future.cancelled()]
-            return tuple(sorted((file for file in results if file), key=lambda file: file.path))
+        with output_trouble():
+            files = fetch_all(job, fetch)
+            job.working.sync(sorted(folders.made))
+        return Product(job.name, job.name + WORKING, job.working.inode, files, tree_digest(files))
 
 
 class Folders:

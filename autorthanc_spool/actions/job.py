@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from autorthanc_spool import rules
 from autorthanc_spool.content import Content
-from autorthanc_spool.dicom import Instance, Resource
+from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import Interrupted
 from autorthanc_spool.output import Delivered, WorkingFolder
 
@@ -36,13 +36,14 @@ class Product:
     """What an action made in the working directory.
 
     `published_name` is what it will be called in ``OUT/RULE``, `source` what is renamed to that, both below it;
-    `inode` is the source's.
+    `inode` is the source's, `tree` the digest that tells later whether it is still what was published.
     """
 
     published_name: str
     source: str
     inode: int
     files: tuple[Delivered, ...]
+    tree: str
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,8 +61,3 @@ class Action(Protocol):
 
     def run(self, job: Job) -> Product:
         """Do it."""
-
-
-def in_order(instances: tuple[Instance, ...]) -> list[Instance]:
-    """Sort instances as they are read: series by series."""
-    return sorted(instances, key=lambda one: (one.series_id, one.resource_id))

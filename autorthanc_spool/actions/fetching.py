@@ -1,0 +1,33 @@
+"""Fetching the files of a job, several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from autorthanc_spool.actions.job import Job
+from autorthanc_spool.dicom import Instance
+from autorthanc_spool.output import Delivered
+
+
+def fetch_all(job: Job, fetch: Callable[[Instance], Delivered | None]) -> tuple[Delivered, ...]:
+    """Call `fetch` for every instance, from several threads; tell what it delivered, sorted by path."""
+
+    def fetch_one(instance: Instance) -> Delivered | None:
+        job.check_stop()
+        return fetch(instance)
+
+    with ThreadPoolExecutor(job.threads, thread_name_prefix="fetch") as pool:
+        futures = [pool.submit(fetch_one, instance) for instance in in_order(job.resource.instances)]
+        try:
+            # After the first failure the rest is in vain.
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        results = [future.result() for future in futures if not future.cancelled()]
+        return tuple(sorted((file for file in results if file), key=lambda file: file.path))
+
+
+def in_order(instances: tuple[Instance, ...]) -> list[Instance]:
+    """Sort instances as they are read: series by series."""
+    return sorted(instances, key=lambda one: (one.series_id, one.resource_id))

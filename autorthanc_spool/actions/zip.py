@@ -1,0 +1,111 @@
+"""ZIP: one archive instead of a folder, written while the files are fetched, and tested before it is published."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+
+from autorthanc_spool import archive, rules
+from autorthanc_spool.actions.fetching import fetch_all
+from autorthanc_spool.actions.job import Job, Product
+from autorthanc_spool.archive import ArchiveWriter, Packer
+from autorthanc_spool.dicom import Instance
+from autorthanc_spool.errors import ArchiveDamaged
+from autorthanc_spool.output import CHUNK_BYTES, WORKING, Delivered, archive_digest, output_trouble
+
+# All threads together keep no more than this in memory. What is larger than a thread's share isn't kept, but written
+# while it is fetched.
+BUFFERED_BYTES = 64 * 1024 * 1024
+
+
+class Zip:
+    """Fetch and pack several instances at a time into NAME.WORKING/NAME.zip, which is written by one at a time."""
+
+    word = rules.Action.ZIP
+
+    def describe(self, job: Job) -> str:
+        """Tell in a few words what `run` will do."""
+        return f"zip {len(job.resource.instances)} instances"
+
+    def run(self, job: Job) -> Product:
+        """Do it."""
+        name = f"{job.name}.zip"
+        with output_trouble():
+            with job.working.add(".", name) as file:
+                writer = ArchiveWriter(file)
+                files = fetch_all(job, _Packing(job, writer).fetch)
+                writer.finish()
+            job.working.sync([])
+            with job.working.read(name) as file:
+                _test(job, file, files)
+                md5 = _md5(job, file)
+                status = os.fstat(file.fileno())
+        return Product(
+            published_name=name,
+            source=f"{job.name}{WORKING}/{name}",
+            inode=status.st_ino,
+            files=files,
+            tree=archive_digest(status.st_size, md5),
+            details={"archive_bytes": status.st_size, "archive_md5": md5},
+        )
+
+
+class _Packing:
+    """Puts instances into one archive, from several threads."""
+
+    def __init__(self, job: Job, writer: ArchiveWriter) -> None:
+        self._job = job
+        self._writer = writer
+        self._turn = threading.Lock()
+        self._compress = job.rule.zip is None or job.rule.zip.compression == "fast"
+
+    def fetch(self, instance: Instance) -> Delivered | None:
+        path = "/".join(self._job.content.paths[instance.resource_id])
+        packer, stream = Packer(compress=self._compress), self._job.content.open(instance)
+        if stream is None:
+            return None
+        packed = packer.pack(stream)
+        if instance.file_size_bytes <= BUFFERED_BYTES // self._job.threads:
+            # The transfer has ended before this waits for its turn: Orthanc breaks off one that stalls.
+            ready = list(packed)
+            with self._turn:
+                self._writer.add(path, packer, ready, instance.file_size_bytes)
+        else:
+            with self._turn:
+                self._writer.add(path, packer, packed, instance.file_size_bytes)
+        return Delivered(path, stream.size_bytes, stream.md5)
+
+
+def _test(job: Job, file: IO[bytes], files: tuple[Delivered, ...]) -> None:
+    """Read the archive back: all entries are in it, whole, and nothing else."""
+    try:
+        found = archive.members(file)
+    except ValueError as error:
+        raise ArchiveDamaged(f"the archive that was written can't be read back ({error})") from None
+    wanted = sorted((one.path, one.size_bytes) for one in files)
+    if sorted((one.name, one.size_bytes) for one in found) != wanted:
+        raise ArchiveDamaged("the archive that was written doesn't hold what was put into it")
+
+    def is_whole(member: archive.Member) -> bool:
+        job.check_stop()
+        return archive.is_whole(file.fileno(), member)
+
+    with ThreadPoolExecutor(job.threads, thread_name_prefix="test") as pool:
+        damaged = list(pool.map(is_whole, found)).count(False)
+    if damaged:
+        raise ArchiveDamaged(
+            f"{damaged} of {len(found)} entries of the archive that was written read back differently; "
+            "look after the disk or the share that the output lies on"
+        )
+
+
+def _md5(job: Job, file: IO[bytes]) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    file.seek(0)
+    while chunk := file.read(CHUNK_BYTES):
+        job.check_stop()
+        digest.update(chunk)
+    return digest.hexdigest()
