@@ -8,58 +8,17 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
-from autorthanc_spool import __version__, assembly, marker, views
-from autorthanc_spool.dicom import RESOURCE_ID_PATTERN, Level
+from autorthanc_spool import __version__, assembly, cli_upkeep, marker, views
+from autorthanc_spool.cli_options import resource_id_of, with_settings
+from autorthanc_spool.dicom import Level
 from autorthanc_spool.errors import RulesInvalid, SpoolError, UsageError
 from autorthanc_spool.lifecycle import Event, State
-from autorthanc_spool.settings import Settings, load_settings
-
-Command = Callable[..., int | None]
-
-_SHORTHANDS = {
-    "spool": "AUTORTHANC_SPOOL_PATH",
-    "rules": "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH",
-    "output": "ORTHANC_AUTOMATION_STORAGE_PATH",
-    "orthanc_url": "ORTHANC_URL",
-}
-
-
-def with_settings(command: Command) -> Command:
-    """Give a command the options that set variables, and call it with the settings."""
-
-    @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a variable of the .env file.")
-    @click.option("--spool", metavar="DIR", help="The spool (AUTORTHANC_SPOOL_PATH).")
-    @click.option("--rules", metavar="DIR", help="The rules (ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH).")
-    @click.option("--output", metavar="DIR", help="The output (ORTHANC_AUTOMATION_STORAGE_PATH).")
-    @click.option("--orthanc-url", metavar="URL", help="Orthanc's web address (ORTHANC_URL).")
-    @wraps(command)
-    def wrapped(assignments: tuple[str, ...], **arguments: Any) -> int | None:
-        overrides = dict(_assignment(text) for text in assignments)
-        for option, name in _SHORTHANDS.items():
-            value = arguments.pop(option)
-            if value is not None:
-                overrides[name] = value
-        settings = load_settings(overrides, os.environ, Path.cwd())
-        os.umask(settings.umask)
-        for warning in settings.warnings:
-            click.echo(f"warning: {warning}", err=True)
-        return command(settings, **arguments)
-
-    return wrapped
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"--set takes NAME=VALUE, as in the .env file; {name!r} has no '='")
-    return name, value
+from autorthanc_spool.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -185,7 +144,7 @@ def delete(settings: Settings, names: tuple[str, ...]) -> None:
 @with_settings
 def enqueue(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> None:
     """Have studies or series done, or done again, by their Orthanc IDs."""
-    checked = [_resource_id(text) for text in resource_ids]
+    checked = [resource_id_of(text) for text in resource_ids]
     spool = assembly.open_spool(settings)
     for resource_id in checked:
         item = spool.put(marker.new(Level(level), resource_id, "cli", assembly.utc_now()))
@@ -207,7 +166,7 @@ def check(settings: Settings, files: tuple[Path, ...]) -> None:
 @with_settings
 def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> None:
     """Tell for each rule and tag what was wanted, what was found, and what would be done."""
-    explained = assembly.explain(settings, Level(level), _resource_id(resource_id))
+    explained = assembly.explain(settings, Level(level), resource_id_of(resource_id))
     views.show_explanation(explained, as_json)
 
 
@@ -224,25 +183,8 @@ def init(directory: Path) -> None:
     click.echo(f"read {laid_out.directory}/.env and docs/install.md, then: docker compose up", err=True)
 
 
-@cli.command()
-@with_settings
-def reconcile(settings: Settings) -> None:
-    """Write a marker for each study that Orthanc has and no run has seen; `run` does this by itself."""
-    sweep = assembly.reconcile_now(settings)
-    for name in sweep.markers:
-        click.echo(f"incoming/{name}")
-    note = "; first contact: they are left alone" if sweep.is_first else f", {len(sweep.markers)} were missed"
-    click.echo(f"{sweep.studies} settled studies in Orthanc{note}", err=True)
-
-
-def _resource_id(text: str) -> str:
-    resource_id = text.strip().lower()
-    if not RESOURCE_ID_PATTERN.fullmatch(resource_id):
-        raise UsageError(
-            f"{text!r} is no Orthanc ID: expected five groups of eight hexadecimal digits, as at the end of the "
-            "address that Orthanc Explorer shows for the study"
-        )
-    return resource_id
+for _command in cli_upkeep.COMMANDS:
+    cli.add_command(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
