@@ -1,0 +1,74 @@
+"""What a data set's top level says about itself: whose it is, what it is, how large its pixels are."""
+
+from __future__ import annotations
+
+import re
+
+from autorthanc_spool.deidentify import text
+from autorthanc_spool.deidentify.elements import DataSet, Element
+from autorthanc_spool.deidentify.errors import Malformed
+from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID
+from autorthanc_spool.deidentify.pseudonym import Patient
+
+SOP_CLASS = 0x00080016
+SOP_INSTANCE = 0x00080018
+STUDY_INSTANCE = 0x0020000D
+SERIES_INSTANCE = 0x0020000E
+_ISSUER_OF_PATIENT_ID = 0x00100021
+
+# The attributes without which a file is no instance of anything (PS3.4 annex B, type 1 in every image).
+_IDENTITY = {
+    SOP_CLASS: "SOPClassUID",
+    SOP_INSTANCE: "SOPInstanceUID",
+    STUDY_INSTANCE: "StudyInstanceUID",
+    SERIES_INSTANCE: "SeriesInstanceUID",
+}
+
+
+class Facts:
+    """Reads single values of the top level."""
+
+    def __init__(self, buffer: memoryview, data_set: DataSet) -> None:
+        self._buffer = buffer
+        self._elements = {element.tag: element for element in data_set.elements}
+        self._encoding = data_set.encoding
+        self.character_sets: text.CharacterSets = text.DEFAULT
+        named = self.value(CHARACTER_SET)
+        if named:
+            self.character_sets = text.character_sets(named)
+
+    def element(self, tag: int) -> Element | None:
+        """Find an element."""
+        return self._elements.get(tag)
+
+    def value(self, tag: int) -> bytes:
+        """The bytes of a value; none when it is absent or a sequence."""
+        element = self._elements.get(tag)
+        if element is None or element.items is not None or element.fragments is not None:
+            return b""
+        return bytes(self._buffer[element.value : element.end])
+
+    def text(self, tag: int) -> str:
+        """A value as text, without padding."""
+        return text.decoded(self.value(tag), self.character_sets).strip(" \0")
+
+    def words(self, tag: int) -> list[str]:
+        """The values of an element as stripped text in capitals."""
+        return [word.strip(" \0").upper() for word in self.text(tag).split("\\")]
+
+    def number(self, tag: int) -> int | None:
+        """A value of VR US; None when it is absent or of another size."""
+        value = self.value(tag)
+        return int(self._encoding.short.unpack(value)[0]) if len(value) == 2 else None
+
+    def patient(self) -> Patient:
+        """Whom this is about."""
+        return Patient(self.text(PATIENT_ID), self.text(_ISSUER_OF_PATIENT_ID), self.text(STUDY_INSTANCE))
+
+    def check_identity(self) -> None:
+        """Raise Malformed when the file doesn't say what it is."""
+        missing = [keyword for tag, keyword in _IDENTITY.items() if not self.text(tag)]
+        if missing:
+            raise Malformed(f"the file has no {' and no '.join(missing)}, so it is no image or document of a study")
+        if not re.fullmatch(r"[0-9.]{1,64}", self.text(SOP_CLASS), re.ASCII):
+            raise Malformed("the file's SOPClassUID is no UID")

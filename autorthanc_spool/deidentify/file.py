@@ -1,0 +1,115 @@
+"""One file: the bytes of a DICOM file in, those of the anonymised one out.
+
+Nothing here knows of Orthanc, of processes or of disks. The same file, options, key and project give the same bytes,
+whenever and wherever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from autorthanc_spool.deidentify import dates
+from autorthanc_spool.deidentify.added import added, computed_age
+from autorthanc_spool.deidentify.container import deflated, file_meta, open_container
+from autorthanc_spool.deidentify.descriptors import identifiers_of
+from autorthanc_spool.deidentify.facts import SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, Facts
+from autorthanc_spool.deidentify.output import Piece
+from autorthanc_spool.deidentify.pixels import check_pixels
+from autorthanc_spool.deidentify.policy import Policy
+from autorthanc_spool.deidentify.profile import Profile
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.deidentify.reader import Reader
+from autorthanc_spool.deidentify.values import Subject, Values
+from autorthanc_spool.deidentify.walk import Walk
+from autorthanc_spool.deidentify.withhold import Withheld, reason_to_withhold
+from autorthanc_spool.rules.model import Keep
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a file is called by now."""
+
+    pseudonym: str
+    StudyInstanceUID: str
+    SeriesInstanceUID: str
+    SOPInstanceUID: str
+
+
+@dataclass(frozen=True)
+class Deidentified:
+    """An anonymised file: pieces of the file that it was made of, and new bytes between them."""
+
+    identity: Identity
+    pieces: list[Piece] = field(repr=False)
+
+    def chunks(self, data: memoryview) -> Iterator[bytes | memoryview]:
+        """Give its bytes; `data` is the file that it was made of."""
+        for piece in self.pieces:
+            yield data[piece] if isinstance(piece, slice) else piece
+
+    def bytes(self, data: memoryview) -> bytes:
+        """Give its bytes in one."""
+        return b"".join(self.chunks(data))
+
+
+class Deidentifier:
+    """De-identifies files under one profile. Not for several threads at once."""
+
+    def __init__(self, profile: Profile, pseudonymiser: Pseudonymiser) -> None:
+        self._profile = profile
+        self._pseudonymiser = pseudonymiser
+        self._policy = Policy(profile.options)
+
+    def file(self, data: memoryview) -> Deidentified | Withheld:
+        """De-identify one file, or say why it must be withheld.
+
+        Raises Malformed for a file that is cut or isn't DICOM, Unsupported for one that can't be read,
+        PatientNotListed when the pseudonym table lacks its patient.
+        """
+        syntax, buffer, start = open_container(data)
+        reader = Reader(buffer)
+        data_set = reader.data_set(start, syntax.encoding)
+        facts = Facts(buffer, data_set)
+        facts.check_identity()
+        options = self._profile.options
+        reason = reason_to_withhold(facts, options)
+        if reason:
+            return reason
+        check_pixels(facts, syntax.is_encapsulated, syntax.is_video, buffer)
+        patient = facts.patient()
+        identity = self._identity(facts, patient)
+        subject = Subject(
+            patient, identity.pseudonym, self._shift(patient), self._pseudonymiser, self._profile.table is not None
+        )
+        values = Values(buffer, subject, identifiers_of(buffer, data_set))
+        instead = added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
+        if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
+            instead |= computed_age(facts, syntax.encoding)
+        walked = Walk(reader, self._policy, options.safe_private, values).data_set(data_set, instead)
+        head = file_meta(facts.text(SOP_CLASS), identity.SOPInstanceUID, syntax)
+        if not syntax.is_deflated:
+            return Deidentified(identity, [head, *walked.pieces()])
+        content = (buffer[piece] if isinstance(piece, slice) else piece for piece in walked.pieces())
+        return Deidentified(identity, [head, *deflated(content)])
+
+    def pseudonym(self, patient: Patient) -> str:
+        """Give a patient's pseudonym: the table's, where there is one. Raises PatientNotListed."""
+        if self._profile.table is not None:
+            return self._profile.table.pseudonym(patient.PatientID)
+        return self._pseudonymiser.pseudonym(patient)
+
+    def new_uid(self, uid: str) -> str:
+        """Give the UID that stands for one."""
+        return uid if self._profile.keeps(Keep.UIDS) else self._pseudonymiser.uid(uid)
+
+    def _identity(self, facts: Facts, patient: Patient) -> Identity:
+        return Identity(
+            self.pseudonym(patient),
+            *(self.new_uid(facts.text(tag)) for tag in (STUDY_INSTANCE, SERIES_INSTANCE, SOP_INSTANCE)),
+        )
+
+    def _shift(self, patient: Patient) -> dates.Shift:
+        if self._profile.keeps(Keep.MODIFIED_DATES):
+            return dates.earlier(self._pseudonymiser.days(patient))
+        return dates.unmoved

@@ -1,0 +1,100 @@
+"""The pseudonym key: 32 random bytes that every pseudonym, new UID and shift of dates comes from.
+
+The key file holds 64 hexadecimal digits and a line feed, and only its owner may read it. Records carry the key's id.
+A new key would give every patient a new pseudonym, so one is made only where no record names a key yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import stat
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autorthanc_spool import durable
+from autorthanc_spool.deidentify.errors import KeyUnavailable
+
+KEY_BYTES = 32
+
+# Enough to tell keys apart; says nothing about the key.
+KEY_ID_DIGITS = 16
+
+_FILE = re.compile(rb"([0-9a-f]{64})\s*")
+
+
+@dataclass(frozen=True)
+class Key:
+    """The key; it doesn't show in logs, tracebacks and representations. Its id may be recorded."""
+
+    secret: bytes = field(repr=False)
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_BYTES:
+            raise ValueError(f"a pseudonym key has {KEY_BYTES} bytes")
+        digest = hmac.new(self.secret, b"key id", hashlib.sha256).hexdigest()
+        object.__setattr__(self, "id", digest[:KEY_ID_DIGITS])
+
+
+def open_key(path: Path, recorded: Collection[str], random: Callable[[int], bytes] = os.urandom) -> Key:
+    """Read the key, or make it when `recorded`, the key ids that records name, is empty.
+
+    Raises KeyUnavailable when the key is missing, isn't the recorded one, or others may read it.
+    """
+    try:
+        key = _read(path)
+    except FileNotFoundError:
+        if recorded:
+            raise KeyUnavailable(
+                f"the pseudonym key {path} is missing, and earlier outputs were made with it; "
+                f"restore it from your backup (key id {_listed(recorded)})"
+            ) from None
+        key = _make(path, random)
+    if recorded and key.id not in recorded:
+        raise KeyUnavailable(
+            f"{path} holds another pseudonym key (key id {key.id}) than earlier outputs were made with "
+            f"(key id {_listed(recorded)}); restore it from your backup"
+        )
+    return key
+
+
+def _listed(ids: Collection[str]) -> str:
+    return ", ".join(sorted(ids))
+
+
+def _read(path: Path) -> Key:
+    try:
+        with path.open("rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            data = stream.read(1024)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise KeyUnavailable(f"the pseudonym key {path} can't be read: {error.strerror}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise KeyUnavailable(f"other users may read or change the pseudonym key {path}; say: chmod 600 {path}")
+    found = _FILE.fullmatch(data)
+    if found is None:
+        raise KeyUnavailable(f"{path} holds no pseudonym key (64 hexadecimal digits); restore it from your backup")
+    return Key(bytes.fromhex(found[1].decode()))
+
+
+def _make(path: Path, random: Callable[[int], bytes]) -> Key:
+    key = Key(random(KEY_BYTES))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        durable.create(temporary, key.secret.hex().encode() + b"\n", mode=0o600)
+        durable.move(temporary, path)
+    except FileExistsError:
+        # Another process made it in the meantime; its key is the key.
+        temporary.unlink()
+        return _read(path)
+    except OSError as error:
+        raise KeyUnavailable(f"the pseudonym key {path} can't be made: {error.strerror}") from None
+    return key

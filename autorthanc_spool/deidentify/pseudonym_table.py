@@ -1,0 +1,99 @@
+"""The pseudonym table: a CSV file with the columns PatientID and Pseudonym, made by a person or a trial's office."""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from autorthanc_spool.deidentify.errors import PatientNotListed, PseudonymTableInvalid
+
+COLUMNS = ("PatientID", "Pseudonym")
+
+# It becomes PatientID and PatientName: at most 64 characters, and none that has a meaning in a PN (PS3.5 section 6.2).
+_PSEUDONYM = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}")
+
+
+@dataclass(frozen=True)
+class PseudonymTable:
+    """Pseudonyms by PatientID, both stripped; the identifiers don't show in a representation."""
+
+    pseudonyms: Mapping[str, str] = field(repr=False)
+
+    def pseudonym(self, PatientID: str) -> str:
+        """Find a patient's pseudonym. Raises PatientNotListed."""
+        found = self.pseudonyms.get(normalised(PatientID))
+        if found is None:
+            raise PatientNotListed("the patient isn't in the pseudonym table; add a row, and this goes on by itself")
+        return found
+
+    def patients(self, pseudonym: str) -> tuple[str, ...]:
+        """Find who has a pseudonym: at most one PatientID."""
+        return tuple(patient for patient, name in self.pseudonyms.items() if name == pseudonym)
+
+
+def normalised(PatientID: str) -> str:
+    """Bring a PatientID into the form that is compared: NFC, without spaces and NULs around it."""
+    return unicodedata.normalize("NFC", PatientID).strip(" \0")
+
+
+def parse_table(data: bytes) -> PseudonymTable:
+    """Read a table: UTF-8 with or without BOM, separated by commas or semicolons.
+
+    Raises PseudonymTableInvalid with every fault and its line. A row that comes twice is harmless; one PatientID with
+    two pseudonyms, or one pseudonym for two PatientIDs, is ambiguous.
+    """
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise PseudonymTableInvalid(["the pseudonym table isn't UTF-8; save it as UTF-8"]) from None
+    rows = list(_rows(lines))
+    if not rows or tuple(rows[0][1]) != COLUMNS:
+        raise PseudonymTableInvalid(["line 1 of the pseudonym table: expected the header PatientID,Pseudonym"])
+    pseudonyms: dict[str, str] = {}
+    patients: dict[str, str] = {}
+    problems: list[str] = []
+    for line, row in rows[1:]:
+        fault = _fault(row, pseudonyms, patients)
+        if fault:
+            problems.append(f"line {line} of the pseudonym table: {fault}")
+        else:
+            pseudonyms[normalised(row[0])] = row[1]
+            patients[row[1]] = normalised(row[0])
+    if problems:
+        raise PseudonymTableInvalid(problems)
+    return PseudonymTable(pseudonyms)
+
+
+def _rows(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+    separator = ";" if lines and ";" in lines[0] else ","
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            raise PseudonymTableInvalid([f"line {reader.line_num} of the pseudonym table isn't CSV"]) from None
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield reader.line_num, cells
+
+
+def _fault(row: list[str], pseudonyms: Mapping[str, str], patients: Mapping[str, str]) -> str | None:
+    if len(row) != len(COLUMNS):
+        return f"found {len(row)} columns, expected 2"
+    patient, pseudonym = normalised(row[0]), row[1]
+    if not patient:
+        return "the PatientID is empty"
+    if not _PSEUDONYM.fullmatch(pseudonym):
+        return "expected a pseudonym of 1 to 64 letters (a to z), digits, spaces, '.', '_' and '-'"
+    if pseudonym == patient:
+        return "the pseudonym is the PatientID itself"
+    if pseudonyms.get(patient, pseudonym) != pseudonym:
+        return "this PatientID has another pseudonym further up"
+    if patients.get(pseudonym, patient) != patient:
+        return "another PatientID has this pseudonym further up"
+    return None

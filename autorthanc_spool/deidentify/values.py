@@ -1,0 +1,136 @@
+"""New values: what a verdict makes of the value of one element."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydicom.charset import python_encoding
+
+from autorthanc_spool.deidentify import ages, dates, dummies, text
+from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
+from autorthanc_spool.deidentify.elements import DataSet, Element
+from autorthanc_spool.deidentify.policy import Verdict
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.deidentify.pseudonym_table import normalised
+
+_ISSUER_OF_PATIENT_ID = 0x00100021
+
+# DS and IS (PS3.5 section 6.2), and what programs write that have no number to give.
+_NUMBERS = re.compile(rb"(?:[-+0-9.,e# \\\0]|nan|inf(?:inity)?|qnan|ind)*", re.IGNORECASE)
+_UIDS = re.compile(rb"[0-9.\\ \0]*")
+
+# A new value; KEEP when the element stays as it is; None when the value can't be used.
+Made = bytes | Verdict | None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose file it is, and what that changes; `is_listed` says that a table gave the pseudonym."""
+
+    patient: Patient
+    pseudonym: str
+    shift: dates.Shift
+    pseudonymiser: Pseudonymiser
+    is_listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One value: its bytes, its VR (UN where nobody knows it), and what holds where it stands."""
+
+    tag: int
+    vr: str
+    value: bytes
+    character_sets: text.CharacterSets
+    pseudonym: str
+
+
+class Values:
+    """Makes the values of one file."""
+
+    def __init__(self, buffer: memoryview, subject: Subject, identifiers: Identifiers) -> None:
+        self._buffer = buffer
+        self._subject = subject
+        self._identifiers = identifiers
+        self.pseudonym = subject.pseudonym
+        self._handlers: Mapping[Verdict, Callable[[Place], Made]] = {
+            Verdict.EMPTY: lambda _: b"",
+            Verdict.DUMMY: lambda place: dummies.value(place.vr, len(place.value)) if place.value else b"",
+            Verdict.PSEUDONYM: lambda place: place.pseudonym.encode(),
+            Verdict.NEW_UID: self._new_uids,
+            Verdict.KIND: self._kind,
+            Verdict.DATE: self._moved,
+            Verdict.ZONE: lambda place: _kept_if(dates.readable_zone(_plain(place.value))),
+            Verdict.AGE: self._age,
+            Verdict.NUMBER: lambda place: _kept_if(_NUMBERS.fullmatch(place.value)),
+            Verdict.CLEAN: lambda place: self._cleaned(place, Strictness.DESCRIPTOR),
+            Verdict.TEXT: lambda place: self._cleaned(place, Strictness.TEXT),
+            Verdict.WORD: lambda place: self._cleaned(place, Strictness.WORD),
+            Verdict.CHARACTER_SET: self._character_set,
+        }
+
+    def make(self, verdict: Verdict, element: Element, vr: str, sets: text.CharacterSets, pseudonym: str) -> Made:
+        """Make the new value of an element, or say what becomes of it instead."""
+        value = b"" if element.items is not None else bytes(self._buffer[element.value : element.end])
+        return self._handlers[verdict](Place(element.tag, vr, value, sets, pseudonym))
+
+    def pseudonym_in(self, item: DataSet, element: Element, sets: text.CharacterSets, otherwise: str) -> str:
+        """The pseudonym of the patient whose PatientID stands in an item; an item may be about somebody else."""
+        PatientID = self._text(element, sets)
+        if normalised(PatientID) in ("", normalised(self._subject.patient.PatientID)):
+            return otherwise
+        if self._subject.is_listed:
+            # Nobody but the table gives pseudonyms here.
+            return ""
+        issuer = item.get(_ISSUER_OF_PATIENT_ID)
+        found = Patient(PatientID, self._text(issuer, sets) if issuer else "")
+        return self._subject.pseudonymiser.pseudonym(found)
+
+    def _text(self, element: Element, sets: text.CharacterSets) -> str:
+        return text.decoded(bytes(self._buffer[element.value : element.end]), sets)
+
+    def _new_uids(self, place: Place) -> Made:
+        before = _plain(place.value)
+        after = "\\".join(self._subject.pseudonymiser.uid(one) for one in before.split("\\"))
+        return Verdict.KEEP if after == before else after.encode()
+
+    def _kind(self, place: Place) -> Made:
+        return Verdict.KEEP if _UIDS.fullmatch(place.value) else self._new_uids(place)
+
+    def _moved(self, place: Place) -> Made:
+        before = [_stripped(one) for one in _plain(place.value).split("\\")]
+        if place.vr == "TM":
+            after = [dates.readable_time(one) or "" for one in before]
+        elif place.vr == "DT":
+            after = [dates.moved_date_time(one, self._subject.shift) or "" for one in before]
+        else:
+            after = [dates.moved_date(one, self._subject.shift) or "" for one in before]
+        return Verdict.KEEP if after == before else "\\".join(after).encode()
+
+    def _age(self, place: Place) -> Made:
+        before = _plain(place.value)
+        after = ages.capped(before)
+        if after is None:
+            return None
+        return Verdict.KEEP if after == before else after.encode()
+
+    def _cleaned(self, place: Place, strictness: Strictness) -> Made:
+        return None if self._identifiers.found_in(place.value, place.character_sets, strictness) else Verdict.KEEP
+
+    def _character_set(self, place: Place) -> Made:
+        names = [one.strip() for one in _plain(place.value).split("\\")]
+        return _kept_if(all(name in python_encoding for name in names))
+
+
+def _kept_if(found: object) -> Made:
+    return Verdict.KEEP if found else None
+
+
+def _plain(value: bytes) -> str:
+    return _stripped(value.decode("latin-1"))
+
+
+def _stripped(one: str) -> str:
+    return one.strip(" \0")

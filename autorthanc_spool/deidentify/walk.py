@@ -1,0 +1,166 @@
+"""The walk through a data set: element by element, at every level, what the policy decides.
+
+What stays is copied as it stands in the buffer, header and all; neighbours that stay are copied in one piece, and a
+sequence in which nothing changed is such a neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from autorthanc_spool.deidentify import dummies, text
+from autorthanc_spool.deidentify.elements import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, DataSet, Element, Encoding
+from autorthanc_spool.deidentify.output import Output
+from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID, Decision, Policy, Verdict
+from autorthanc_spool.deidentify.private import is_private, safe_elements, vr_of_private
+from autorthanc_spool.deidentify.reader import Reader, known_vr
+from autorthanc_spool.deidentify.values import Values
+from autorthanc_spool.rules.model import PrivateElement
+
+_UNDEFINED_LENGTH = b"\xff\xff\xff\xff"
+_NOT_RESERVED = b"\0\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where the walk is: how elements and text are written here, whose they are, and what else is looked at."""
+
+    encoding: Encoding
+    character_sets: text.CharacterSets
+    pseudonym: str
+    cleaning: bool = False
+
+
+class Walk:
+    """De-identifies the data set of one file."""
+
+    def __init__(self, reader: Reader, policy: Policy, safe: Iterable[PrivateElement], values: Values) -> None:
+        self._reader = reader
+        self._buffer = reader.buffer
+        self._policy = policy
+        self._safe = frozenset(safe)
+        self._values = values
+
+    def data_set(self, data_set: DataSet, instead: Mapping[int, bytes]) -> Output:
+        """Write the top level, in which whole elements, by tag, stand instead of what the file has, or beside it."""
+        scope = Scope(data_set.encoding, text.DEFAULT, self._values.pseudonym)
+        return self._level(data_set, scope, sorted(instead.items(), reverse=True))
+
+    def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes]]) -> Output:
+        scope = self._scope_of(data_set, scope)
+        safe = safe_elements(data_set, self._buffer, self._safe) if self._safe else {}
+        replaced = {tag for tag, _ in waiting}
+        out = Output()
+        for element in data_set.elements:
+            while waiting and waiting[-1][0] <= element.tag:
+                out.put(waiting.pop()[1])
+            if element.tag in replaced:
+                continue
+            if not is_private(element.tag):
+                self._element(element, self._decide(element, scope), scope, out)
+            elif element.tag in safe:
+                self._private(element, safe[element.tag], scope, out)
+        for _, whole in reversed(waiting):
+            out.put(whole)
+        return out
+
+    def _scope_of(self, data_set: DataSet, scope: Scope) -> Scope:
+        """Look at what an item says about itself: its character sets, and its patient."""
+        if data_set.encoding is not scope.encoding:
+            scope = replace(scope, encoding=data_set.encoding)
+        for element in data_set.elements:
+            if element.tag > PATIENT_ID:
+                break
+            if element.tag == CHARACTER_SET:
+                named = text.character_sets(bytes(self._buffer[element.value : element.end]))
+                scope = replace(scope, character_sets=named)
+            elif element.tag == PATIENT_ID and element.items is None:
+                pseudonym = self._values.pseudonym_in(data_set, element, scope.character_sets, scope.pseudonym)
+                scope = replace(scope, pseudonym=pseudonym)
+        return scope
+
+    def _decide(self, element: Element, scope: Scope) -> Decision:
+        vr = element.vr if element.items is None else "SQ"
+        return (self._policy.decide_cleaning if scope.cleaning else self._policy.decide)(element.tag, vr)
+
+    def _private(self, element: Element, creator: str, scope: Scope, out: Output) -> None:
+        vr = vr_of_private(element, creator)
+        if vr == "SQ" and element.items is None:
+            element.items = self._reader.items_of_unknown(element, scope.encoding)
+            vr = "UN" if element.items is None else "SQ"
+        is_sequence = element.items is not None
+        self._element(element, self._policy.decide_private("SQ" if is_sequence else vr), scope, out, vr)
+
+    def _element(
+        self, element: Element, decision: Decision, scope: Scope, out: Output, private_vr: str | None = None
+    ) -> None:
+        verdict = decision.verdict
+        if verdict is Verdict.KEEP:
+            self._keep(element, scope.encoding, out)
+        elif verdict in (Verdict.WALK, Verdict.WALK_CLEANING):
+            cleaning = scope.cleaning or verdict is Verdict.WALK_CLEANING
+            self._sequence(element, replace(scope, cleaning=cleaning), out)
+        elif verdict is not Verdict.REMOVE:
+            self._change(element, decision, scope, out, private_vr)
+
+    def _keep(self, element: Element, encoding: Encoding, out: Output) -> None:
+        # Two bytes of a long header are reserved (PS3.5 section 7.1.2); nothing may travel in them.
+        is_long = encoding.explicit and element.value - element.start == 12
+        if is_long and self._buffer[element.start + 6 : element.start + 8] != _NOT_RESERVED:
+            length = UNDEFINED if self._is_undefined(element.value) else element.length
+            out.put(encoding.header(element.tag, element.vr, length))
+            out.keep(element.value, element.end)
+        else:
+            out.keep(element.start, element.end)
+
+    def _change(self, element: Element, decision: Decision, scope: Scope, out: Output, private_vr: str | None) -> None:
+        vr = private_vr or (element.vr if element.vr != "UN" else _single(known_vr(element.tag)))
+        made = self._values.make(decision.verdict, element, vr, scope.character_sets, scope.pseudonym)
+        if made is None:
+            if decision.otherwise is Verdict.REMOVE:
+                return
+            made = self._values.make(decision.otherwise, element, vr, scope.character_sets, scope.pseudonym)
+        if made is Verdict.KEEP:
+            self._keep(element, scope.encoding, out)
+            return
+        if element.items is not None:
+            vr = "SQ"
+            if decision.verdict is Verdict.DUMMY and element.items:
+                made = dummies.sequence(element.tag, scope.encoding)
+        assert isinstance(made, bytes)
+        out.put(scope.encoding.element(element.tag, vr, made))
+
+    def _sequence(self, element: Element, scope: Scope, out: Output) -> None:
+        items = element.items or []
+        walked = [self._level(item, scope, []) for item in items]
+        is_same = all(one.is_copy_of(item.start, item.end) for one, item in zip(walked, items, strict=True))
+        if is_same:
+            self._keep(element, scope.encoding, out)
+            return
+        content = Output()
+        for one, item in zip(walked, items, strict=True):
+            self._item(one, item, content)
+        # Items of a UN are written little endian whatever the file is; the end must be written as its items are.
+        encoding = items[0].encoding
+        if self._is_undefined(element.value):
+            content.put(encoding.header(SEQUENCE_END, "", 0))
+            out.put(scope.encoding.header(element.tag, element.vr, UNDEFINED))
+        else:
+            out.put(scope.encoding.header(element.tag, element.vr, content.size))
+        out.extend(content)
+
+    def _item(self, walked: Output, item: DataSet, content: Output) -> None:
+        is_undefined = self._is_undefined(item.start)
+        content.put(item.encoding.header(ITEM, "", UNDEFINED if is_undefined else walked.size))
+        content.extend(walked)
+        if is_undefined:
+            content.put(item.encoding.header(ITEM_END, "", 0))
+
+    def _is_undefined(self, value: int) -> bool:
+        return self._buffer[value - 4 : value] == _UNDEFINED_LENGTH
+
+
+def _single(vr: str | None) -> str:
+    """A VR to write: where the dictionary has a choice, or nothing, it stays unknown."""
+    return vr if vr is not None and len(vr) == 2 else "UN"

@@ -1,0 +1,85 @@
+"""What can't be cleaned is not published: images that may show a name, documents, reports, spoken words."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from autorthanc_spool.deidentify.facts import SOP_CLASS, Facts
+from autorthanc_spool.rules.model import AnonymiseOptions
+
+
+class Withheld(StrEnum):
+    """Why a file is withheld; the values are words for the record."""
+
+    BURNED_IN = "BurnedInAnnotation is YES"
+    ULTRASOUND = "an ultrasound image without BurnedInAnnotation NO"
+    SECONDARY_CAPTURE = "a secondary capture without BurnedInAnnotation NO"
+    PHOTOGRAPH = "a photograph or video without BurnedInAnnotation NO"
+    OVERLAY = "graphics in unused bits of the pixel data"
+    DOCUMENT = "an encapsulated document"
+    STRUCTURED = "a structured report"
+    VOICE = "spoken words"
+
+
+_IMAGE_TYPE = 0x00080008
+_MODALITY = 0x00080060
+_BURNED_IN_ANNOTATION = 0x00280301
+_CONTENT_SEQUENCE = 0x0040A730
+_ENCAPSULATED_DOCUMENT = 0x00420011
+
+# PS3.4 annex B.5 and PS3.6 annex A: SOP classes, those that end with a point are whole families.
+_ULTRASOUND = ("1.2.840.10008.5.1.4.1.1.3", "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.6")
+_ULTRASOUND_FAMILY = "1.2.840.10008.5.1.4.1.1.6."
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_VISIBLE_LIGHT_FAMILY = "1.2.840.10008.5.1.4.1.1.77.1"
+_DOCUMENT_FAMILY = "1.2.840.10008.5.1.4.1.1.104."
+_STRUCTURED_FAMILY = "1.2.840.10008.5.1.4.1.1.88."
+_VOICE_FAMILY = "1.2.840.10008.5.1.4.1.1.9.4."
+
+_ULTRASOUND_MODALITIES = frozenset({"US", "IVUS"})
+_PHOTOGRAPH_MODALITIES = frozenset({"XC", "ES", "GM", "SM", "OP", "DMS"})
+
+# What scanners write into ImageType of a copy of their screen.
+_SCREENS = frozenset({"SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "SCREEN CAPTURE", "SCREENCAPTURE"})
+
+
+def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> Withheld | None:
+    """Say why a file can't be published, or None."""
+    sop_class = facts.text(SOP_CLASS)
+    if sop_class.startswith(_DOCUMENT_FAMILY) or facts.element(_ENCAPSULATED_DOCUMENT):
+        return Withheld.DOCUMENT
+    if sop_class.startswith(_VOICE_FAMILY):
+        return Withheld.VOICE
+    is_structured = sop_class.startswith(_STRUCTURED_FAMILY) or facts.element(_CONTENT_SEQUENCE) is not None
+    if is_structured and options.structured == "withhold":
+        return Withheld.STRUCTURED
+    return None if options.burned_in == "allow" else _may_show_a_name(facts, sop_class)
+
+
+def _may_show_a_name(facts: Facts, sop_class: str) -> Withheld | None:
+    annotated = facts.words(_BURNED_IN_ANNOTATION)
+    if "YES" in annotated:
+        return Withheld.BURNED_IN
+    if _has_overlay_in_pixels(facts):
+        return Withheld.OVERLAY
+    return None if annotated == ["NO"] else _is_often_annotated(facts, sop_class)
+
+
+def _is_often_annotated(facts: Facts, sop_class: str) -> Withheld | None:
+    modality = facts.text(_MODALITY).upper()
+    if sop_class in _ULTRASOUND or sop_class.startswith(_ULTRASOUND_FAMILY) or modality in _ULTRASOUND_MODALITIES:
+        return Withheld.ULTRASOUND
+    is_capture = sop_class == _SECONDARY_CAPTURE or sop_class.startswith(_SECONDARY_CAPTURE + ".")
+    if is_capture or not _SCREENS.isdisjoint(facts.words(_IMAGE_TYPE)):
+        return Withheld.SECONDARY_CAPTURE
+    if sop_class.startswith(_VISIBLE_LIGHT_FAMILY + ".") or modality in _PHOTOGRAPH_MODALITIES:
+        return Withheld.PHOTOGRAPH
+    return None
+
+
+def _has_overlay_in_pixels(facts: Facts) -> bool:
+    """Whether an overlay lies in bits of the pixel data: OverlayRows without OverlayData (PS3.5 section 8.1.2)."""
+    return any(
+        facts.element(group << 16 | 0x0010) is not None and facts.element(group << 16 | 0x3000) is None
+        for group in range(0x6000, 0x6020, 2)
+    )
