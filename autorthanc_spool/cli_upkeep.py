@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from functools import wraps
+from typing import Any
+
 import click
 
-from autorthanc_spool import assembly
-from autorthanc_spool.cli_options import with_settings
+from autorthanc_spool import assembly, progress, views_upkeep
+from autorthanc_spool import replay as replaying
+from autorthanc_spool.cli_options import Command, date_of, with_settings
+from autorthanc_spool.errors import UsageError
 from autorthanc_spool.settings import Settings
 
 
@@ -20,4 +26,45 @@ def reconcile(settings: Settings) -> None:
     click.echo(f"{sweep.studies} settled studies in Orthanc{note}", err=True)
 
 
-COMMANDS = (reconcile,)
+def with_period(command: Command) -> Command:
+    """Give a command the options that choose days, and call it with the period."""
+
+    @click.option("--since", metavar="DATE", help="Only studies of this StudyDate or later: 2026-11-23 or 20261123.")
+    @click.option("--until", metavar="DATE", help="Only studies of this StudyDate or earlier.")
+    @click.option("--arrival", is_flag=True, help="The dates are those of the last arrival in Orthanc (UTC) instead.")
+    @wraps(command)
+    def wrapped(since: str | None, until: str | None, arrival: bool, **arguments: Any) -> int | None:
+        period = replaying.Period(date_of(since, "--since"), date_of(until, "--until"), arrival)
+        if period.since and period.until and period.since > period.until:
+            raise UsageError(f"--since {since} is after --until {until}; nothing can lie between")
+        return command(period=period, **arguments)
+
+    return wrapped
+
+
+@click.command()
+@click.argument("rule_name", metavar="RULE")
+@click.option("--dry-run", is_flag=True, help="Show what matches, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a match.")
+@with_period
+@with_settings
+def replay(settings: Settings, rule_name: str, period: replaying.Period, dry_run: bool, as_json: bool) -> int:
+    """Have a rule done on what already lies in Orthanc: a marker for each study or series that it matches.
+
+    What the rule did before with the same content is not done again; `enqueue` and `requeue` are for that.
+    """
+    parts = assembly.tools(settings, threading.Event())
+    rule = replaying.chosen(parts.rulebook.read(), rule_name)
+    parts.orthanc.system()
+    listed = replaying.candidates(parts.orthanc, rule, period)
+    looked = replaying.matches(parts, rule, listed.studies)
+    found = replaying.gathered(progress.shown(looked, len(listed.studies), "looking at studies"), listed)
+    names = []
+    if not dry_run:
+        matches = progress.shown(found.matches, len(found.matches), "writing markers")
+        names = [replaying.write_marker(parts.spool, rule, match, assembly.utc_now) for match in matches]
+    views_upkeep.show_replay(found, names, as_json=as_json)
+    return 1 if found.unread else 0
+
+
+COMMANDS = (reconcile, replay)

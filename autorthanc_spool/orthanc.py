@@ -121,17 +121,7 @@ class Orthanc:
             study, series = main, self._get_list(f"/studies/{resource_id}/series", level)
         else:
             study, series = self._get_resource(f"/series/{resource_id}/study", level), [main]
-        return Resource(
-            level=level,
-            resource_id=resource_id,
-            patient_tags=_tags(study, "PatientMainDicomTags"),
-            study_tags=_tags(study, "MainDicomTags"),
-            series=tuple(_series(one) for one in series),
-            instances=(),
-            last_update=str(main.get("LastUpdate", "")),
-            is_stable=main.get("IsStable") is True,
-            is_copy=any(key in item for item in (main, study) for key in ("AnonymizedFrom", "ModifiedFrom")),
-        )
+        return _resource(level, main, study, tuple(_series(one) for one in series))
 
     def with_instances(self, resource: Resource) -> Resource:
         """Give the resource the list of its instances. Raises StillArriving."""
@@ -157,10 +147,11 @@ class Orthanc:
 
     def studies(self) -> list[StudySummary]:
         """List all studies, whole: paging is by offset, and skips when one is deleted meanwhile."""
-        found = self._get("/studies?expand")
-        if not isinstance(found, list):
-            raise OrthancFault("Orthanc's answer to /studies is no list")
-        return [_study_summary(_object(one, "/studies")) for one in found]
+        return [_study_summary(one) for one in self._all_studies()]
+
+    def study_resources(self) -> list[Resource]:
+        """List all studies with their own tags, without their series and instances."""
+        return [_resource(Level.STUDY, one, one, ()) for one in self._all_studies()]
 
     def transfer(self, instance: Instance, *, verify_md5: bool = True) -> Transfer:
         """Begin to fetch the stored bytes of an instance; nothing is asked before the first one is wanted."""
@@ -175,6 +166,12 @@ class Orthanc:
         """List the names of the remote modalities that Orthanc knows."""
         names = self._get("/modalities")
         return frozenset(str(name) for name in names) if isinstance(names, list) else frozenset()
+
+    def _all_studies(self) -> list[Mapping[str, Any]]:
+        found = self._get("/studies?expand")
+        if not isinstance(found, list):
+            raise OrthancFault("Orthanc's answer to /studies is no list")
+        return [_object(one, "/studies") for one in found]
 
     def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str]:
         candidates = [instance for instance in resource.instances if instance.series_id == series_id]
@@ -313,6 +310,20 @@ def _study_summary(content: Mapping[str, Any]) -> StudySummary:
         is_stable=content.get("IsStable") is True,
         series=tuple(sorted(_checked(one) for one in series)) if isinstance(series, list) else (),
         StudyDate=_tags(content, "MainDicomTags").get("StudyDate", ""),
+    )
+
+
+def _resource(level: Level, main: Mapping[str, Any], study: Mapping[str, Any], series: tuple[Series, ...]) -> Resource:
+    return Resource(
+        level=level,
+        resource_id=_checked(main.get("ID")),
+        patient_tags=_tags(study, "PatientMainDicomTags"),
+        study_tags=_tags(study, "MainDicomTags"),
+        series=series,
+        instances=(),
+        last_update=str(main.get("LastUpdate", "")),
+        is_stable=main.get("IsStable") is True,
+        is_copy=any(key in item for item in (main, study) for key in ("AnonymizedFrom", "ModifiedFrom")),
     )
 
 
