@@ -35,6 +35,7 @@ from autorthanc_spool.rules import Rule, RuleError, parse_rule
 from autorthanc_spool.runner import Runner
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool import Spool
+from autorthanc_spool.usage import Usage, usage
 from autorthanc_spool.watch import Doorbell
 
 # After Orthanc was away, or a clock was set, many markers come due at once; this spreads them.
@@ -121,6 +122,7 @@ class Status:
     rules_problem: str
     orthanc: str
     orthanc_url: str
+    usage: Usage
 
 
 def status(settings: Settings) -> Status:
@@ -145,6 +147,7 @@ def status(settings: Settings) -> Status:
         rules_problem=problem,
         orthanc=answer,
         orthanc_url=settings.orthanc_url,
+        usage=usage(settings),
     )
 
 

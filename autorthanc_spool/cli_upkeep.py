@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from autorthanc_spool import assembly, progress, views_upkeep
+from autorthanc_spool import prune as pruning
 from autorthanc_spool import replay as replaying
 from autorthanc_spool.cli_options import Command, date_of, with_settings
-from autorthanc_spool.errors import UsageError
+from autorthanc_spool.errors import SpoolError, UsageError
 from autorthanc_spool.settings import Settings
 
 
@@ -67,4 +68,19 @@ def replay(settings: Settings, rule_name: str, period: replaying.Period, dry_run
     return 1 if found.unread else 0
 
 
-COMMANDS = (reconcile, replay)
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing; locks aren't looked at.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each place.")
+@with_settings
+def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
+    """Remove old records, and what dead processes left behind; `run` does this by itself once a day.
+
+    The ledger stays, and so does whatever isn't known as ours.
+    """
+    pruned = pruning.prune(assembly.tools(settings, threading.Event()), is_dry_run=dry_run)
+    if pruned is None:
+        raise SpoolError("another process is pruning at this moment; that is as good")
+    views_upkeep.show_pruned(pruned, is_dry_run=dry_run, as_json=as_json)
+
+
+COMMANDS = (prune, reconcile, replay)

@@ -18,6 +18,7 @@ from autorthanc_spool.errors import (
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.processor import Processor
+from autorthanc_spool.prune import prune_daily
 from autorthanc_spool.reconcile import reconcile
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.watch import Doorbell
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Something that came due a moment ago isn't looked for more often than this.
 SHORTEST_WAIT_S = 0.5
+# Pruning is due once a day; whether it is, is looked up this often.
+PRUNE_INTERVAL_S = 600.0
 # Reconciliation never takes more than this part of the time.
 RECONCILE_SHARE = 0.01
 
@@ -59,6 +62,7 @@ class Runner:
         self._troubles = Troubles()
         self._broken: dict[str, str] = {}
         self._next_reconcile_s = 0.0
+        self._next_prune_s = 0.0
         self.failed = 0
 
     def run(self, doorbell: Doorbell) -> None:
@@ -76,6 +80,7 @@ class Runner:
             self._reconcile(at_once=False)
             self._drain()
             if not self._tools.spool.is_resting():
+                self._prune()
                 return
             # A file that may still be written to is judged when it has rested.
             doorbell.wait(self._tools.spool.next_due_s() or SHORTEST_WAIT_S)
@@ -91,6 +96,7 @@ class Runner:
             self._troubles.end("the spool")
             self._reconcile(at_once=was_away)
             self._drain()
+            self._prune()
         except OrthancUnavailable as error:
             self._troubles.begin("Orthanc", f"{error}; markers wait until it is back")
         except FolderMissing as error:
@@ -123,6 +129,18 @@ class Runner:
             self.failed += filed is not None and filed.state is State.FAILED
             if self._tools.stop.is_set():
                 return
+
+    def _prune(self) -> None:
+        """Remove what nobody needs any more, once a day, and say what."""
+        now_s = time.monotonic()
+        if now_s < self._next_prune_s:
+            return
+        self._next_prune_s = now_s + PRUNE_INTERVAL_S
+        pruned = prune_daily(self._tools)
+        for removed in pruned.removed if pruned else ():
+            log.info("removed %d %s: %s", removed.number, removed.what, removed.where)
+        for sentence in pruned.left if pruned else ():
+            log.warning("%s", sentence)
 
     def _look_at_rules(self) -> None:
         """Read the rules, make the folders of the active ones, and say what changed for better or worse."""

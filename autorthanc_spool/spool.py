@@ -96,12 +96,15 @@ class Spool(Shelves):
         self._complete_filing()
         return [item for item in self.items(State.PROCESSING) if self._recover(item)]
 
-    def sweep_locks(self) -> None:
-        """Remove the lock files of dead processes. One that is held stays."""
+    def sweep_locks(self) -> list[str]:
+        """Remove the lock files of dead processes, and name them. One that is held stays."""
+        swept = []
         for path in sorted((self.root / "locks").glob("*.lock")):
             lock = self._try_lock(path.stem)
             if lock:
                 lock.release()
+                swept.append(path.name)
+        return swept
 
     def file(self, claim: Claim, event: Event, result: Marker, due_in_s: float = 0.0) -> Item | None:
         """File a claim with its record, and its companions with it; None when a person had taken it."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +21,7 @@ from autorthanc_spool.plan import Plan
 from autorthanc_spool.rules import Rule
 from autorthanc_spool.shelves import Item
 from autorthanc_spool.spool import Spool
+from autorthanc_spool.usage import Usage
 
 _MEANING = {
     State.INCOMING: "to do",
@@ -81,9 +84,23 @@ def show_status(found: Status, as_json: bool) -> None:
     console.print(f"spool    {found.spool}", highlight=False, soft_wrap=True)
     console.print(f"Orthanc  {found.orthanc_url}: {found.orthanc}", highlight=False, markup=False, soft_wrap=True)
     console.print(table)
+    console.print(_usage_sentence(found.usage), highlight=False, markup=False, soft_wrap=True)
     _show_rules(console, found)
     if found.counts[State.FAILED]:
         click.echo("`autorthanc-spool list failed` tells why; `autorthanc-spool requeue MARKER` tries again", err=True)
+
+
+def _usage_sentence(usage: Usage) -> str:
+    heaps = {"done/": usage.done, "ledger/": usage.ledger, "tmp/": usage.tmp}
+    held = ", ".join(f"{name} {decimal(heap.size_bytes)} in {heap.files:,} files" for name, heap in heaps.items())
+    free = {"spool": usage.spool_free_bytes, "output": usage.output_free_bytes}
+    room = ", ".join(f"{name} {'missing' if size is None else decimal(size)}" for name, size in free.items())
+    kept = f"{_days(usage.done_retention_days)}, what no rule matched {_days(usage.done_unmatched_retention_days)}"
+    return f"holds    {held}\nfree     {room}\nrecords  kept {kept}"
+
+
+def _days(number: int) -> str:
+    return f"{number} days" if number else "for ever"
 
 
 def _since(found: Status, state: State) -> str:
@@ -123,6 +140,7 @@ def _status_object(found: Status) -> dict[str, Any]:
         "counts": found.counts,
         "oldest_incoming": found.oldest_incoming or None,
         "next_due_s": found.next_due_s,
+        "usage": asdict(found.usage),
         "rules": {
             "active": [rule.name for rule in rules.rules if rule.is_active] if rules else [],
             "inactive": [rule.name for rule in rules.rules if not rule.is_active] if rules else [],

@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from autorthanc_spool.progress import talk
+from autorthanc_spool.prune import Pruned
 from autorthanc_spool.replay import Found, Match
 
 # As many as a person looks at before deciding.
@@ -68,7 +69,7 @@ def _replay_sentences(found: Found, names: list[str]) -> list[str]:
     looked_at = f"{_counted(len(matches), noun)} {verb}, of {_counted(listed.looked_at, 'study')} in Orthanc"
     sentences = [f"{looked_at}: {_counted(instances, 'instance')}, {decimal(size_bytes)}"]
     if done := sum(match.is_done for match in matches):
-        sentences.append(f"{done:,} of them are done already, and stay as they are")
+        sentences.append(f"done already, and left as they are: {done:,} of them")
     if listed.undated:
         undated = _counted(listed.undated, "study")
         sentences.append(f"{undated} without a StudyDate left out; --arrival goes by when they came instead")
@@ -83,3 +84,18 @@ def _replay_sentences(found: Found, names: list[str]) -> list[str]:
 def _counted(number: int, noun: str) -> str:
     plural = {"study": "studies", "series": "series"}.get(noun, f"{noun}s")
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+def show_pruned(pruned: Pruned, *, is_dry_run: bool, as_json: bool) -> None:
+    """Show what was removed, and what was left alone."""
+    for one in pruned.removed:
+        if as_json:
+            click.echo(json.dumps({"what": one.what, "where": one.where, "number": one.number}))
+        else:
+            click.echo(f"{one.where}: {one.number:,} {one.what}")
+    for sentence in pruned.left:
+        click.echo(sentence, err=True)
+    if not pruned.removed:
+        click.echo("there is nothing to be removed", err=True)
+    elif is_dry_run:
+        click.echo("nothing was removed; that is what would go without --dry-run", err=True)
