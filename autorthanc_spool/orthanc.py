@@ -35,7 +35,7 @@ CONNECT_TIMEOUT_S = 5.0
 # Orthanc itself gives up a stalled connection after 30 s (HttpRequestTimeout), with a body that is cut short.
 READ_TIMEOUT_S = 60.0
 # Large enough to keep up with the disk, small enough that all threads together need a few megabytes.
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 512 * 1024
 TIME_FORMAT = "%Y%m%dT%H%M%S"
 
 # A resource whose series change between one request and the next is read this often before it is left in peace.

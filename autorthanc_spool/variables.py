@@ -137,8 +137,8 @@ VARIABLES: tuple[Variable, ...] = (
         values.umask, "three octal digits whose first is 0",
     ),
     Variable(
-        "AUTORTHANC_DOWNLOAD_THREADS", "download_threads", "4", "",
-        # Orthanc serves 50 requests at once.
+        "AUTORTHANC_DOWNLOAD_THREADS", "download_threads", "6", "",
+        # Orthanc serves 50 requests at once; of these threads, two or three wait for the disk at any moment.
         "Files fetched from Orthanc at the same time.", values.whole_number(1, 32), "a whole number from 1 to 32",
     ),
     Variable(
