@@ -136,7 +136,7 @@ def dump(marker: Marker) -> bytes:
     content: dict[str, Any] = {"format": FORMAT}
     if marker.event:
         content["event"] = marker.event
-    content |= {"level": str(marker.level), "id": marker.resource_id}
+    content |= {"level": marker.level.capitalize(), "id": marker.resource_id}
     content |= {key: value for key in ("source", "time") if (value := getattr(marker, key))}
     if marker.rules is not None:
         content["rules"] = list(marker.rules)

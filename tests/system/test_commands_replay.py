@@ -104,7 +104,7 @@ def test_a_rule_on_series_is_replayed_on_each_series(site: Site) -> None:
     site.rule("t2", CheckOn="Series", Tags=[{"TagName": "SeriesDescription", "Value": "axial t2"}])
     done = site.run("replay", "t2")
     assert "1 series matches, of 1 study" in done.stderr
-    assert [marker["level"] for marker in site.records("incoming")] == ["series"]
+    assert [marker["level"] for marker in site.records("incoming")] == ["Series"]
     site.once()
     assert site.published("t2") == ["P1-FamilyP1-1-SE2"]
 

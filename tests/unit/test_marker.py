@@ -110,7 +110,7 @@ def test_a_new_marker_is_named_by_time_level_and_id() -> None:
     assert json.loads(marker.dump(made)) == {
         "format": 1,
         "event": "StableStudy",
-        "level": "study",
+        "level": "Study",
         "id": ID,
         "source": "cli",
         "time": "2026-11-23T21:24:59Z",
