@@ -19,7 +19,11 @@ from types import FrameType
 from typing import Any
 
 from autorthanc_spool import naming
+from autorthanc_spool.anonymised import Anonymiser
 from autorthanc_spool.audit import AuditLog
+from autorthanc_spool.deidentify.keyring import Keyring
+from autorthanc_spool.deidentify.pool import cores
+from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.dicom import Level
 from autorthanc_spool.errors import OrthancUnavailable, SettingsError, SpoolError
 from autorthanc_spool.exporter import Tools
@@ -69,6 +73,9 @@ def tools(settings: Settings, stop: threading.Event) -> Tools:
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
         output=Output(settings.output_path, _owner(settings), settings.umask),
+        anonymiser=Anonymiser(
+            Keyring(settings.pseudonym_key_file, spool), PseudonymTables(settings.rules_path), workers=cores()
+        ),
         audit=AuditLog(settings.audit_log, socket.gethostname(), _owner(settings)),
         clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing
@@ -107,6 +114,7 @@ def run(settings: Settings, *, once: bool) -> int:
             (runner.run_once if once else runner.run)(doorbell)
         finally:
             doorbell.close()
+            parts.anonymiser.close()
     return 1 if once and runner.failed else 0
 
 

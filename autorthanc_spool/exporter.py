@@ -13,8 +13,10 @@ from typing import Any
 
 from autorthanc_spool import audit, naming, plan, publication
 from autorthanc_spool.actions import Job, Product, publishing_action
+from autorthanc_spool.anonymised import Anonymiser
 from autorthanc_spool.audit import Amount, AuditLog
 from autorthanc_spool.content import Content, Originals
+from autorthanc_spool.deidentify.keyring import KEY_ID
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
 from autorthanc_spool.ledger import Entry, Intent, Record
@@ -45,6 +47,7 @@ class Tools:
     rulebook: Rulebook
     roots: Roots
     output: Output
+    anonymiser: Anonymiser
     audit: AuditLog
     clock: Callable[[], datetime]
     jitter: Callable[[], float]
@@ -89,7 +92,16 @@ class Exporter:
 
     def _content(self, task: Task) -> Content:
         """What leaves under this rule."""
-        return Originals(self._tools.orthanc, task.resource, verify_md5=self._tools.settings.verify == "md5")
+        tools = self._tools
+        originals = Originals(tools.orthanc, task.resource, verify_md5=tools.settings.verify == "md5")
+        if task.rule.anonymise is None:
+            return originals
+        return tools.anonymiser.content(originals, task.resource, task.rule.anonymise)
+
+    def _threads(self, task: Task) -> int:
+        """Where files are worked on between download and disk, more of them are under way at the same time."""
+        threads = self._tools.settings.download_threads
+        return threads + self._tools.anonymiser.workers if task.rule.anonymise else threads
 
     def _reserve(self, folder: RuleFolder, task: Task, content: Content) -> str:
         """Find the name that belongs to the resource for ever, or make one its own."""
@@ -111,7 +123,7 @@ class Exporter:
         with closing(folder.make_working(name)) as working:
             record = self._ledger.read(claim.marker.key)
             record = publication.begin(self._ledger, record, task.folder, name, working.inode)
-            job = Job(task.rule, task.resource, name, content, working, tools.stop, tools.settings.download_threads)
+            job = Job(task.rule, task.resource, name, content, working, tools.stop, self._threads(task))
             try:
                 product = publishing_action(task.rule).run(job)
                 product = replace(product, details={**product.details, **content.told()})
@@ -146,6 +158,7 @@ class Exporter:
             instances=len(product.files),
             size_bytes=sum(file.size_bytes for file in product.files),
             time=self._tools.clock().strftime(TIME_FORMAT),
+            details={KEY_ID: product.details[KEY_ID]} if KEY_ID in product.details else {},
         )
         parked = publication.parking(folder, entry.name, previous)
         intent = Intent(task.rule.name, task.folder, entry, parked, self._line(task, entry))

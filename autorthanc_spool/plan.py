@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from autorthanc_spool.dicom import Level, Resource
-from autorthanc_spool.errors import Fate, InstanceError, MarkerError, SpoolError, StillArriving
+from autorthanc_spool.errors import Fate, MarkerError, SpoolError, StillArriving
 from autorthanc_spool.ledger import Record
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
@@ -143,6 +143,6 @@ def worst(filings: Iterable[Filing]) -> Filing:
 def told(error: SpoolError) -> dict[str, Any]:
     """What a marker keeps of an error."""
     content = {"kind": type(error).__name__, "text": str(error)}
-    if isinstance(error, InstanceError):
-        content["instance"] = error.instance_id
+    if instance := getattr(error, "instance_id", ""):
+        content["instance"] = instance
     return content

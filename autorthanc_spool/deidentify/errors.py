@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from autorthanc_spool.errors import SpoolError, Unavailable
+from autorthanc_spool.errors import Fate, SpoolError, Unavailable
 
 
 class DeidentificationError(SpoolError):
-    """A file can't be de-identified; a person must look at it."""
+    """A file can't be de-identified; a person must look at it. `instance_id` is Orthanc's, once it is known."""
+
+    instance_id = ""
 
 
 class Malformed(DeidentificationError):
@@ -17,8 +19,21 @@ class Unsupported(DeidentificationError):
     """A file is valid, but nothing here can take the identity out of it."""
 
 
+class PatientsMixed(DeidentificationError):
+    """The files of one study or series don't agree on whose they are."""
+
+
+class ProgramMistake(SpoolError):
+    """The program itself went wrong on a file; the text tells where."""
+
+    instance_id = ""
+
+
 class WorkerDied(SpoolError):
     """A process of the pool ended in the middle of its work: killed, or out of memory."""
+
+    fate = Fate.RETRY
+    instance_id = ""
 
 
 class KeyUnavailable(Unavailable):

@@ -28,12 +28,21 @@ from autorthanc_spool.rules.model import Keep
 
 @dataclass(frozen=True)
 class Identity:
-    """What a file is called by now."""
+    """What a file is called by now; by how many days its dates were moved back, None where dates are taken out."""
 
     pseudonym: str
+    days_back: int | None
     StudyInstanceUID: str
     SeriesInstanceUID: str
     SOPInstanceUID: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file that must be withheld, and why."""
+
+    identity: Identity
+    reason: Withheld
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Deidentifier:
         self._pseudonymiser = pseudonymiser
         self._policy = Policy(profile.options)
 
-    def file(self, data: memoryview) -> Deidentified | Withheld:
+    def file(self, data: memoryview) -> Deidentified | Held:
         """De-identify one file, or say why it must be withheld.
 
         Raises Malformed for a file that is cut or isn't DICOM, Unsupported for one that can't be read,
@@ -73,15 +82,15 @@ class Deidentifier:
         facts = Facts(buffer, data_set)
         facts.check_identity()
         options = self._profile.options
-        reason = reason_to_withhold(facts, options)
-        if reason:
-            return reason
-        check_pixels(facts, syntax.is_encapsulated, syntax.is_video, buffer)
         patient = facts.patient()
         identity = self._identity(facts, patient)
-        subject = Subject(
-            patient, identity.pseudonym, self._shift(patient), self._pseudonymiser, self._profile.table is not None
-        )
+        reason = reason_to_withhold(facts, options)
+        if reason:
+            return Held(identity, reason)
+        check_pixels(facts, syntax.is_encapsulated, syntax.is_video, buffer)
+        shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
+        is_listed = self._profile.table is not None
+        subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed)
         values = Values(buffer, subject, identifiers_of(buffer, data_set))
         instead = added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
@@ -106,10 +115,11 @@ class Deidentifier:
     def _identity(self, facts: Facts, patient: Patient) -> Identity:
         return Identity(
             self.pseudonym(patient),
+            self._days_back(patient),
             *(self.new_uid(facts.text(tag)) for tag in (STUDY_INSTANCE, SERIES_INSTANCE, SOP_INSTANCE)),
         )
 
-    def _shift(self, patient: Patient) -> dates.Shift:
+    def _days_back(self, patient: Patient) -> int | None:
         if self._profile.keeps(Keep.MODIFIED_DATES):
-            return dates.earlier(self._pseudonymiser.days(patient))
-        return dates.unmoved
+            return self._pseudonymiser.days(patient)
+        return 0 if self._profile.keeps(Keep.FULL_DATES) else None

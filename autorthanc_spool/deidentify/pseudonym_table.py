@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from autorthanc_spool.deidentify.errors import PatientNotListed, PseudonymTableInvalid
 
@@ -14,6 +16,37 @@ COLUMNS = ("PatientID", "Pseudonym")
 
 # It becomes PatientID and PatientName: at most 64 characters, and none that has a meaning in a PN (PS3.5 section 6.2).
 _PSEUDONYM = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}")
+
+
+class PseudonymTables:
+    """The tables beside the rules, read again when they change."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, tuple[tuple[int, ...], PseudonymTable]] = {}
+
+    def read(self, name: str) -> PseudonymTable:
+        """Read a table. Raises PseudonymTableInvalid."""
+        path = self._folder / name
+        try:
+            with path.open("rb") as stream:
+                signature = _signature(os.fstat(stream.fileno()))
+                before = self._read.get(name)
+                if before and before[0] == signature:
+                    return before[1]
+                table = parse_table(stream.read())
+        except OSError as error:
+            raise PseudonymTableInvalid(
+                [f"the pseudonym table {path} can't be read ({error.strerror}); put it beside the rules"]
+            ) from None
+        except PseudonymTableInvalid as error:
+            raise PseudonymTableInvalid([f"{name}: {problem}" for problem in error.problems]) from None
+        self._read[name] = (signature, table)
+        return table
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 @dataclass(frozen=True)

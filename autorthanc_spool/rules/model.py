@@ -22,7 +22,7 @@ class Action(StrEnum):
 
 # The actions that work, and the keys that ask for work of their own. A rule that asks for anything else is invalid:
 # done without it, data would leave in the clear, or would be thought to have arrived.
-AVAILABLE_ACTIONS: frozenset[str] = frozenset({Action.DOWNLOAD, Action.ZIP})
+AVAILABLE_ACTIONS: frozenset[str] = frozenset({Action.DOWNLOAD, Action.ANONYMISE, Action.ZIP})
 ALL_ACTIONS: frozenset[str] = frozenset({*Action, "DeleteFromOrthanc"})
 
 
