@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from autorthanc_spool import naming
+from autorthanc_spool.deidentify.pseudonym_table import signature
 from autorthanc_spool.errors import (
     AuditUnavailable,
     FolderMissing,
@@ -62,6 +64,7 @@ class Runner:
         self._troubles = Troubles()
         self._broken: dict[str, str] = {}
         self._next_reconcile_s = 0.0
+        self._waited_for: dict[Path, tuple[int, ...]] | None = None
         self._next_prune_s = 0.0
         self.failed = 0
 
@@ -154,6 +157,7 @@ class Runner:
         if self._troubles.end("the rules"):
             tools.spool.make_due({"FolderMissing", "Unavailable"})
         self._tell_broken(rules)
+        self._wake_anonymised(rules)
         self._prepare(rules)
 
     def _look_at_audit_log(self) -> None:
@@ -175,6 +179,16 @@ class Runner:
         self._broken = broken
         if mended:
             self._tools.spool.make_due({"RuleUnavailable"})
+
+    def _wake_anonymised(self, rules: RuleSet) -> None:
+        """When a pseudonym table or the key has changed, what waits for them is due."""
+        settings = self._tools.settings
+        names = {rule.anonymise.pseudonym_table for rule in rules.rules if rule.anonymise}
+        watched = [settings.pseudonym_key_file, *(settings.rules_path / name for name in names if name)]
+        found = {path: signature(path) for path in watched}
+        if self._waited_for not in (None, found):
+            self._tools.spool.make_due({"KeyUnavailable", "PatientNotListed", "PseudonymTableInvalid"})
+        self._waited_for = found
 
     def _prepare(self, rules: RuleSet) -> None:
         tools = self._tools

@@ -30,9 +30,9 @@ class PseudonymTables:
         path = self._folder / name
         try:
             with path.open("rb") as stream:
-                signature = _signature(os.fstat(stream.fileno()))
+                found = _signature(os.fstat(stream.fileno()))
                 before = self._read.get(name)
-                if before and before[0] == signature:
+                if before and before[0] == found:
                     return before[1]
                 table = parse_table(stream.read())
         except OSError as error:
@@ -41,8 +41,16 @@ class PseudonymTables:
             ) from None
         except PseudonymTableInvalid as error:
             raise PseudonymTableInvalid([f"{name}: {problem}" for problem in error.problems]) from None
-        self._read[name] = (signature, table)
+        self._read[name] = (found, table)
         return table
+
+
+def signature(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; empty while it can't be looked at."""
+    try:
+        return _signature(path.stat())
+    except OSError:
+        return ()
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:

@@ -1,9 +1,6 @@
 """ANONYMISE, end to end: real Orthanc, the command line, and what lies on the disk afterwards."""
 
 import io
-import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,6 @@ import pytest
 
 from tests.helpers import datasets
 from tests.helpers.site import Site
-from tests.helpers.waiting import wait_until
 
 NAME = "Cnryfamily^Cnrygiven"
 PATIENT_ID = "CNRY4711"
