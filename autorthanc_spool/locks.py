@@ -16,14 +16,19 @@ from filelock import FileLock, Timeout
 class ResourceLock:
     """A lock that is held; `release` removes its file."""
 
-    def __init__(self, path: Path, lock: FileLock) -> None:
+    def __init__(self, path: Path, lock: FileLock, status: os.stat_result) -> None:
         self._path = path
         self._lock = lock
+        self._status = status
 
     def release(self) -> None:
         """Remove the file while it is still ours, then let go of it."""
-        self._path.unlink(missing_ok=True)
-        self._lock.release()
+        # A person may have emptied locks/, and another process have taken the lock anew: that one isn't ours.
+        try:
+            if _is_at(self._path, self._status):
+                self._path.unlink(missing_ok=True)
+        finally:
+            self._lock.release()
 
 
 def take(folder: Path, key: str, wait_s: float = 0.0) -> ResourceLock | None:
@@ -44,7 +49,7 @@ def take(folder: Path, key: str, wait_s: float = 0.0) -> ResourceLock | None:
         except Timeout:
             return None
         if _is_at(path, held[-1]):
-            return ResourceLock(path, lock)
+            return ResourceLock(path, lock, held[-1])
         lock.release()
 
 

@@ -69,6 +69,15 @@ class Marker:
         return next((state for state in State if path.startswith(f"{state}/")), None)
 
     @property
+    def error_kinds(self) -> frozenset[str]:
+        """The kinds of its error and of those of its rules."""
+        errors = [
+            self.error,
+            *(outcome.get("error") for outcome in self.outcomes.values() if isinstance(outcome, dict)),
+        ]
+        return frozenset(str(error.get("kind")) for error in errors if isinstance(error, dict))
+
+    @property
     def asks_again(self) -> bool:
         """Whether all of it is to be done again when it lies in incoming/: back from done/, or a person's own."""
         if self.last_state is not None:

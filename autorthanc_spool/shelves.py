@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from autorthanc_spool import durable, marker
@@ -20,6 +21,8 @@ from autorthanc_spool.marker import Marker
 
 # An empty or unparsable file may still be written to by a person's editor or `cp`.
 REST_S = 2.0
+# So far may the clocks of two machines differ that share a spool.
+CLOCK_TOLERANCE_S = 300.0
 # Orthanc writes here as another user of the same group; the new files inherit the group.
 SHARED_MODE = 0o2770
 PRIVATE_MODE = 0o2750
@@ -92,14 +95,29 @@ class Shelves:
     def waiting_keys(self, *states: State) -> set[str]:
         """The keys of all resources that have a marker in one of these states."""
         items = (item for state in states for item in self.items(state))
-        return {key for item in items if (key := _named_key(item) or self._content_key(item))}
+        return {key for item in items if (key := _key_in(item.name) or self._content_key(item))}
 
     def next_due_s(self) -> float | None:
         """Seconds until something that lies here becomes due; None when nothing does."""
         now = self._clock()
-        times = [_mtime(item) - now for item in self.items(State.DEFERRED)]
+        times = [self.due_in_s(item) for item in self.items(State.DEFERRED)]
         times += [_rested_at(item) - now for item in self.items(State.INCOMING) if self.is_unreadable(item)]
         return max(0.0, min(times)) if times else None
+
+    def due_in_s(self, item: Item) -> float:
+        """Seconds until a deferred marker is due; infinite when it is gone."""
+        now = self._clock()
+        wait_s = _mtime(item) - now
+        if wait_s > CLOCK_TOLERANCE_S and self._filed_after(item, now + CLOCK_TOLERANCE_S):
+            # The clock was set back since: then there is nothing to measure the wait by, and it could last for years.
+            return 0.0
+        return wait_s
+
+    def _filed_after(self, item: Item, time_s: float) -> bool:
+        with suppress(FileNotFoundError, MarkerError):
+            filed = self.read(item).filed or {}
+            return str(filed.get("time", "")) > datetime.fromtimestamp(time_s, UTC).strftime(marker.TIME_FORMAT)
+        return False
 
     def is_resting(self) -> bool:
         """Whether something in ``incoming/`` is too young to be judged."""
@@ -113,8 +131,10 @@ class Shelves:
     def waiting(self, key: str, *states: State) -> Iterator[Item]:
         """Find the markers of a resource; only those whose names don't tell are read, there may be thousands."""
         for state in states:
-            for item in self.items(state):
-                if (_named_key(item) or self._content_key(item)) == key:
+            folder = self.directory(state)
+            for name in _names(folder):
+                item = Item(state, name, folder / name) if _key_in(name) in (key, None) else None
+                if item and (_key_in(name) or self._content_key(item)) == key:
                     yield item
 
     def _content_key(self, item: Item) -> str | None:
@@ -187,8 +207,10 @@ def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
         return MarkerError(f"it can't be read: {error.strerror}; mend its owner or permissions, or remove it")
 
 
-def _named_key(item: Item) -> str | None:
-    named = marker.named_resource(item.name)
+@lru_cache(maxsize=100_000)
+def _key_in(name: str) -> str | None:
+    # Remembered, because all names are looked at for each marker that is claimed.
+    named = marker.named_resource(name)
     return f"{named[0]}-{named[1]}" if named else None
 
 

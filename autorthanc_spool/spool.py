@@ -15,10 +15,8 @@ crash between the two repeats it instead of forgetting it.
 *Recover.* A file in ``processing/`` whose lock can be taken has no owner: it goes to ``deferred/``, due now. No lease,
 no time-out.
 
-*File.* The record is written to ``state/filing/INODE.json`` first, then the marker is renamed to its new directory,
-then the record is renamed over it. A full disk can spoil the record, never the marker; a crash between the two
-renames is completed by the next recovery, which knows the marker by its inode. A marker that is gone from
-``processing/`` was taken by a person, and is left to him.
+*File.* The marker is renamed to its new directory, and its record over it; how a full disk or a crash in between can't
+lose it stands in `filing`. A marker that is gone from ``processing/`` was taken by a person, and is left to him.
 
 Lock files don't pile up; how that is safe stands in `locks`.
 """
@@ -26,25 +24,24 @@ Lock files don't pile up; how that is safe stands in `locks`.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from autorthanc_spool import durable, locks, marker
+from autorthanc_spool import durable, locks
 from autorthanc_spool.errors import MarkerError, SpoolError, UsageError
-from autorthanc_spool.ledger import Ledger
+from autorthanc_spool.filing import Cabinet, record_of, utc
+from autorthanc_spool.ledger import Ledger, LedgerError
 from autorthanc_spool.lifecycle import Event, State, target
 from autorthanc_spool.locks import ResourceLock
 from autorthanc_spool.marker import Marker
-from autorthanc_spool.shelves import Clock, Item, Shelves
+from autorthanc_spool.shelves import Clock, Item
 
 # A marker that took this many processes down with it is more than bad luck.
 MAX_DEATHS = 50
-# Makes the content of a filed marker out of where and when it was filed; None leaves it as it is.
-Record = Callable[[dict[str, str]], bytes | None]
+# A record with the checksums of a thousand files.
+PROBE_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Claim:
         return False
 
 
-class Spool(Shelves):
+class Spool(Cabinet):
     """One spool directory, shared with Orthanc, with other processes, and with a person at a shell."""
 
     def __init__(self, root: Path, clock: Clock) -> None:
@@ -85,15 +82,16 @@ class Spool(Shelves):
         while found:
             found = False
             for item in self._due():
+                claim = None
                 with suppress(FileNotFoundError):
                     claim = self._claim(item)
-                    if claim:
-                        found = True
-                        yield claim
+                if claim:
+                    found = True
+                    yield claim
 
     def recover(self) -> list[Item]:
         """Take back what dead processes left: markers to ``deferred/``, half-filed records to their markers."""
-        self._complete_filing()
+        self.complete_filing()
         return [item for item in self.items(State.PROCESSING) if self._recover(item)]
 
     def sweep_locks(self) -> list[str]:
@@ -111,7 +109,7 @@ class Spool(Shelves):
         try:
             if not claim.is_ours():
                 return None
-            filed = self._file(claim.item, event, _record_of(result), due_in_s)
+            filed = self._move_filed(claim.item, event, record_of(result), due_in_s)
             for companion in claim.companions if filed else ():
                 self._supersede(companion, claim)
             return filed
@@ -121,9 +119,17 @@ class Spool(Shelves):
     def make_due(self, kinds: set[str]) -> None:
         """Make the deferred markers due now whose error is of one of these kinds: its cause is gone."""
         for item in self.items(State.DEFERRED):
-            with suppress(FileNotFoundError, MarkerError):
-                if (self.read(item).error or {}).get("kind") in kinds:
+            # Only its owner may set a marker's time: where processors run as several users, each does it for its own.
+            with suppress(FileNotFoundError, MarkerError, PermissionError):
+                if kinds.intersection(self.read(item).error_kinds):
                     os.utime(item.path, (self._clock(), self._clock()))
+
+    def try_writing(self) -> None:
+        """Write a little, and remove it. Raises OSError: on a full disk markers can be moved, but nothing be noted."""
+        probe = self.root / "state" / f".probe-{os.getpid()}"
+        probe.unlink(missing_ok=True)
+        durable.create(probe, bytes(PROBE_BYTES))
+        probe.unlink()
 
     def move(self, item: Item, event: Event) -> Item:
         """Move a marker for a person: what `mv` would do, with the transitions checked."""
@@ -139,7 +145,7 @@ class Spool(Shelves):
             found = self.read(item)
             with self.locked(found.key, wait_s):
                 record = self.ledger.read(found.key)
-                self.ledger.write(replace(record, refused=_utc(self._clock())))
+                self.ledger.write(replace(record, refused=utc(self._clock())))
         item.path.unlink(missing_ok=True)
 
     # Locks
@@ -155,18 +161,11 @@ class Spool(Shelves):
         finally:
             lock.release()
 
-    def _try_lock(self, key: str) -> ResourceLock | None:
-        return locks.take(self.root / "locks", key)
-
     # Inside
 
     def _due(self) -> Iterator[Item]:
-        now = self._clock()
         yield from self.items(State.INCOMING)
-        for item in self.items(State.DEFERRED):
-            with suppress(FileNotFoundError):
-                if item.path.stat().st_mtime <= now:
-                    yield item
+        yield from (item for item in self.items(State.DEFERRED) if self.due_in_s(item) <= 0)
 
     def _claim(self, item: Item) -> Claim | None:
         try:
@@ -191,8 +190,9 @@ class Spool(Shelves):
         status = item.path.stat()
         again = item.state is State.INCOMING and found.asks_again
         if again:
-            record = self.ledger.read(found.key)
-            self.ledger.write(record.asked_again(found.rules))
+            # A record that can't be understood is judged by the run, which puts the marker aside with the reason.
+            with suppress(LedgerError):
+                self.ledger.write(self.ledger.read(found.key).asked_again(found.rules))
         path = self.relocate(item.path, State.PROCESSING, item.name)
         claimed = Item(State.PROCESSING, path.name, path)
         if path.stat().st_ino != status.st_ino:
@@ -218,7 +218,7 @@ class Spool(Shelves):
         with suppress(FileNotFoundError, MarkerError):
             found = self.read(item)
             record = replace(found, error=None, outcomes={}, extra={**found.extra, "superseded_by": claim.item.name})
-            self._file(item, Event.SUPERSEDE, _record_of(record))
+            self._move_filed(item, Event.SUPERSEDE, record_of(record))
 
     def _recover(self, item: Item) -> bool:
         try:
@@ -234,101 +234,10 @@ class Spool(Shelves):
             # Its owner may have filed it between our listing and our locking: then the move below finds nothing.
             dead = replace(found, deaths=found.deaths + 1, error=_died(found.deaths + 1))
             event = Event.FAIL if dead.deaths > MAX_DEATHS else Event.DEFER
-            return self._file(item, event, _record_of(dead)) is not None
+            return self._move_filed(item, event, record_of(dead)) is not None
         finally:
             lock.release()
-
-    def _file(self, item: Item, event: Event, record: Record, due_in_s: float = 0.0) -> Item | None:
-        state = target(item.state, event)
-        if state is None:
-            raise ValueError(f"no transition leads from {item.state} by {event}")
-        path, now = self.free_path(state, item.name), self._clock()
-        filed = {"path": str(path.relative_to(self.root)), "time": _utc(now)}
-        written = None
-        try:
-            written = self._write_record(item.path.stat().st_ino, record(filed), now + due_in_s)
-            durable.move(item.path, path)
-        except FileNotFoundError:
-            if written:
-                written.unlink(missing_ok=True)
-            return None
-        except FileExistsError:
-            # Another process just filed a marker of the same name there.
-            return self._file(item, event, record, due_in_s)
-        if written:
-            # A recovery that ran meanwhile may have done this for us.
-            with suppress(FileNotFoundError):
-                durable.replace(written, path)
-        return Item(state, path.name, path)
-
-    def _write_record(self, inode: int, data: bytes | None, due: float) -> Path | None:
-        """Write the record beside the marker; None when the disk is full: then the marker goes on without it."""
-        if data is None:
-            return None
-        path = self.root / "state" / "filing" / f"{inode}.json"
-        try:
-            path.unlink(missing_ok=True)
-            durable.create(path, data)
-            # The modification time says when a deferred marker is due.
-            os.utime(path, (due, due))
-        except OSError:
-            return None
-        return path
-
-    def _complete_filing(self) -> None:
-        """Finish what a crash interrupted between the two renames of `_file`."""
-        for record in sorted((self.root / "state" / "filing").glob("*.json")):
-            with suppress(FileNotFoundError):
-                self._complete_one(record)
-
-    def _complete_one(self, record: Path) -> None:
-        content = record.read_bytes()
-        try:
-            key = marker.parse(record.name, content).key
-        except MarkerError:
-            # The record of what was no marker: nobody works on that, so there is no lock to be taken.
-            key = f"filing-{record.stem}"
-        lock = self._try_lock(key)
-        if lock is None:
-            return
-        try:
-            path = self.root / marker.filed_path(content)
-            if path.is_file() and str(path.stat().st_ino) == record.stem:
-                durable.replace(record, path)
-            else:
-                record.unlink(missing_ok=True)
-        finally:
-            lock.release()
-
-    def _judge_unreadable(self, item: Item, error: MarkerError) -> bool:
-        if not self.has_rested(item):
-            return False
-        data = _content(item)
-
-        def rejected(filed: dict[str, str]) -> bytes | None:
-            return None if data is None else marker.dump_rejected(data, str(error), filed)
-
-        return self._file(item, Event.REJECT, rejected) is not None
-
-
-def _content(item: Item) -> bytes | None:
-    """Read what a person put there by mistake; None when it can't be read or is too large to be copied."""
-    try:
-        status = item.path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > marker.MAX_SIZE_BYTES:
-            return None
-        return item.path.read_bytes()
-    except PermissionError:
-        return None
-
-
-def _record_of(result: Marker) -> Record:
-    return lambda filed: marker.dump(replace(result, filed=filed))
 
 
 def _died(times: int) -> dict[str, object]:
     return {"kind": "WorkerDied", "text": f"the process that worked on it died ({times} of {MAX_DEATHS} times)"}
-
-
-def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime(marker.TIME_FORMAT)

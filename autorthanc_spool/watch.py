@@ -8,9 +8,10 @@ one; at each poll the watched directories are compared with those that the watch
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
@@ -30,54 +31,84 @@ class Doorbell(FileSystemEventHandler):
         """`polling_s` makes it look by itself at this interval, for file systems without events."""
         self._directories = tuple(directories)
         self._polling_s = polling_s
-        self._rung = threading.Event()
+        # A signal handler rings too, perhaps in the middle of a ring: of all that could be waited for, only this
+        # queue may be entered twice by one thread. An Event would wait for itself for ever.
+        self._rings: SimpleQueue[None] = SimpleQueue()
         self._observer: BaseObserver | None = None
-        self._watched: dict[Path, int] = {}
+        self._watched: dict[Path, tuple[int, int]] = {}
+        self._is_deaf = False
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Ring, whatever it is."""
-        if event.event_type not in _SILENT:
-            self._rung.set()
+        if event.event_type not in _SILENT and self._rings.empty():
+            self.ring()
 
     def ring(self) -> None:
         """Ring by hand; a signal handler does."""
-        self._rung.set()
+        self._rings.put(None)
 
     def wait(self, timeout_s: float) -> None:
         """Wait for the next ring, at most `timeout_s`; several rings count as one."""
-        self._watch()
-        self._rung.wait(timeout_s)
-        self._rung.clear()
+        if self._watch():
+            # Whatever happened before the watch was set is found by looking once.
+            return
+        with suppress(Empty):
+            self._rings.get(timeout=timeout_s)
+            while not self._rings.empty():
+                self._rings.get_nowait()
 
     def close(self) -> None:
         """Stop watching."""
-        if self._observer:
-            self._observer.stop()
-            self._observer.join()
-            self._observer = None
+        observer, self._observer = self._observer, None
+        if observer:
+            # Also one whose start failed halfway has threads.
+            observer.stop()
+            if observer.is_alive():
+                observer.join()
 
-    def _watch(self) -> None:
-        present = {directory: _inode(directory) for directory in self._directories}
-        if self._observer and present == self._watched:
-            return
+    def _watch(self) -> bool:
+        """Watch the directories that are there; tell whether the watch was set anew."""
+        present = {directory: _identity(directory) for directory in self._directories}
+        if self._observer and present == self._watched and self._is_listening():
+            return False
         self.close()
         self._watched = present
         self._observer = PollingObserver(timeout=self._polling_s) if self._polling_s else Observer()
         try:
-            for directory, inode in present.items():
-                if inode:
+            for directory, identity in present.items():
+                if identity != _NOWHERE:
                     self._observer.schedule(self, str(directory), recursive=False)
             self._observer.start()
         except OSError as error:
-            # inotify's watches or instances are used up (fs.inotify.max_user_watches), or a directory just went.
-            log.warning("file-system events can't be had (%s): looking every poll interval instead", error.strerror)
-            self._observer = None
-        # Whatever happened before the watch was set is found by looking once.
-        self._rung.set()
+            self._give_up(error)
+            return False
+        if self._is_deaf:
+            log.info("file-system events can be had again")
+        self._is_deaf = False
+        return True
+
+    def _is_listening(self) -> bool:
+        # The thread of a directory that was deleted ends; the next one of that name may get the same inode.
+        return self._observer is not None and all(emitter.is_alive() for emitter in self._observer.emitters)
+
+    def _give_up(self, error: OSError) -> None:
+        # inotify's watches or instances are used up (fs.inotify.max_user_watches), or a directory just went.
+        self.close()
+        if not self._is_deaf:
+            log.warning(
+                "file-system events can't be had (%s): looking every poll interval instead; raise the limits "
+                "fs.inotify.max_user_instances and max_user_watches, or set AUTORTHANC_OBSERVER=polling",
+                error.strerror,
+            )
+        self._is_deaf = True
 
 
-def _inode(directory: Path) -> int:
+_NOWHERE = (0, 0)
+
+
+def _identity(directory: Path) -> tuple[int, int]:
     try:
-        return directory.stat().st_ino
+        status = directory.stat()
     except OSError:
-        return 0
+        return _NOWHERE
+    return status.st_dev, status.st_ino
