@@ -23,7 +23,9 @@ def reconcile(settings: Settings) -> None:
     sweep = assembly.reconcile_now(settings)
     for name in sweep.markers:
         click.echo(f"incoming/{name}")
-    note = "; first contact: they are left alone" if sweep.is_first else f", {len(sweep.markers)} were missed"
+    note = f", {len(sweep.markers)} were missed"
+    if sweep.left_alone is not None:
+        note = f"; first contact: {sweep.left_alone} of them were there before, and are left alone{note}"
     click.echo(f"{sweep.studies} settled studies in Orthanc{note}", err=True)
 
 

@@ -96,8 +96,9 @@ class StillArriving(SpoolError):
 
     fate = Fate.SETTLE
 
-    def __init__(self, text: str, wait_s: float) -> None:
+    def __init__(self, text: str, wait_s: float, last_update: str = "") -> None:
         self.wait_s = wait_s
+        self.last_update = last_update
         super().__init__(text)
 
 
@@ -108,7 +109,11 @@ class Unavailable(SpoolError):
 
 
 class OutputUnavailable(Unavailable):
-    """The output can't be written: full, read-only or not mounted."""
+    """The output can't be written: full, read-only or not mounted. `needed_bytes` would do, where that is known."""
+
+    def __init__(self, text: str, needed_bytes: int = 0) -> None:
+        self.details = {"needed_bytes": needed_bytes} if needed_bytes else {}
+        super().__init__(text)
 
 
 class SpoolUnavailable(Unavailable):

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -87,6 +87,7 @@ class Exporter:
         tools.roots.check("output", tools.settings.output_path)
         with output_trouble(), tools.output.rule_folder(task.folder) as folder:
             content = self._content(task)
+            tools.output.check_room(task.folder, sum(one.file_size_bytes for one in task.resource.instances))
             name = self._reserve(folder, task, content)
             return self._make(claim, task, folder, name, content)
 
@@ -133,7 +134,8 @@ class Exporter:
             except BaseException:
                 # What can't be removed now is known to the ledger, and removed by the next run.
                 if record.working:
-                    folder.remove(record.working.name, working.inode)
+                    with suppress(OSError):
+                        folder.remove(record.working.name, working.inode)
                 raise
 
     def _look_once_more(self, claim: Claim, task: Task) -> None:

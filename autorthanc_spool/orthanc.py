@@ -43,6 +43,8 @@ _READINGS = 5
 _CHANGING_WAIT_S = 5.0
 
 _PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
+# In a database that comes from an Orthanc before 0.9, LastUpdate may be missing.
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ETAG = re.compile(r'"\d+-([0-9a-f]{32})"')
 
 
@@ -59,7 +61,17 @@ class StudySummary:
     @property
     def last_update_time(self) -> datetime:
         """When its last instance came, by Orthanc's clock."""
-        return parse_time(self.last_update)
+        return parse_last_update(self.last_update)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row of Orthanc's log of changes."""
+
+    seq: int
+    kind: str
+    resource_id: str
+    date: str
 
 
 class Orthanc:
@@ -152,6 +164,19 @@ class Orthanc:
     def study_resources(self) -> list[Resource]:
         """List all studies with their own tags, without their series and instances."""
         return [_resource(Level.STUDY, one, one, ()) for one in self._all_studies()]
+
+    def last_change(self) -> tuple[int, Change | None]:
+        """Tell the number of the last change, and the last one that is still listed."""
+        # Beyond the end, Orthanc tells where it is; `?last` tells of what wasn't deleted since.
+        beyond = _object(self._get(f"/changes?since={2**62}&limit=1"), "/changes")
+        listed = _changes(self._get("/changes?last"))
+        last = beyond.get("Last")
+        return last if isinstance(last, int) else 0, listed[-1] if listed else None
+
+    def change(self, seq: int) -> Change | None:
+        """Read the change of this number; None when it isn't listed any more."""
+        listed = _changes(self._get(f"/changes?since={seq - 1}&limit=1"))
+        return next((one for one in listed if one.seq == seq), None)
 
     def transfer(self, instance: Instance, *, verify_md5: bool = True) -> Transfer:
         """Begin to fetch the stored bytes of an instance; nothing is asked before the first one is wanted."""
@@ -285,6 +310,21 @@ def parse_time(text: str) -> datetime:
         return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         raise OrthancFault("Orthanc gives a time that can't be understood") from None
+
+
+def parse_last_update(text: str) -> datetime:
+    """Read when a resource was changed last; of what Orthanc doesn't say it, that is long ago."""
+    return parse_time(text) if text else _LONG_AGO
+
+
+def _changes(content: Any) -> list[Change]:
+    rows = _object(content, "/changes").get("Changes")
+    found = [_object(row, "/changes") for row in rows] if isinstance(rows, list) else []
+    return [
+        Change(row["Seq"], str(row.get("ChangeType")), str(row.get("ID")), str(row.get("Date")))
+        for row in found
+        if isinstance(row.get("Seq"), int)
+    ]
 
 
 def _instance(content: Mapping[str, Any]) -> Instance:

@@ -74,6 +74,20 @@ class Output:
                 os.chown(path, *self._owner, follow_symlinks=False)
             durable.sync_directory(self.root)
 
+    def check_room(self, folder: str, needed_bytes: int) -> None:
+        """Raise OutputUnavailable when a rule's folder can't be written, or hasn't so much free space."""
+        path = self.root / folder
+        with output_trouble():
+            if not os.access(path, os.W_OK | os.X_OK):
+                is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+                raise OSError(errno.EROFS if is_read_only else errno.EACCES, "", str(path))
+            status = os.statvfs(path)
+        # Some file systems don't know their size.
+        free_bytes = status.f_bavail * status.f_frsize
+        if status.f_blocks and free_bytes < needed_bytes:
+            text = f"the output has {free_bytes} bytes free, {needed_bytes} are needed; free some space"
+            raise OutputUnavailable(text, needed_bytes)
+
     @contextmanager
     def rule_folder(self, folder: str) -> Iterator[RuleFolder]:
         """Open the folder of a rule. Raises OutputUnavailable, or OutputConflict when it is a symbolic link."""

@@ -21,6 +21,8 @@ FIRST_WAIT_S = 30.0
 LONGEST_WAIT_S = 3600.0
 # Orthanc declares stability up to about 1.1 s later than StableAge says.
 STABLE_MARGIN_S = 2.0
+# An instance can't come later than now, except where a clock was set back; less than this is rounding.
+CLOCK_STEP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Filing:
-    """What becomes of a marker."""
+    """What becomes of a marker; `backs_off` makes the next wait longer."""
 
     event: Event
     counts_attempt: bool
     due_in_s: float = 0.0
+    backs_off: bool = False
 
 
 def concerns(rules: Iterable[Rule], level: Level) -> bool:
@@ -99,12 +102,28 @@ def check_settled(resource: Resource, last_update: datetime, now: datetime, stab
     marker is Orthanc's own event, and nothing came since, Orthanc has measured the age itself.
     """
     age_s = (now - last_update).total_seconds()
+    if age_s < -CLOCK_STEP_S:
+        _check_unchanged(resource, stable_age_s, by)
+        return
     vouched = by.source == "lua" and by.time > last_update.strftime(TIME_FORMAT)
     if resource.is_stable and (vouched or age_s >= stable_age_s):
         return
-    wait_s = max(STABLE_MARGIN_S, min(stable_age_s - age_s + STABLE_MARGIN_S, LONGEST_WAIT_S))
+    # What isn't stable at its age is so in an Orthanc that waits longer than we were told: asked ever more seldom.
+    wait_s = max(STABLE_MARGIN_S, min(max(stable_age_s - age_s + STABLE_MARGIN_S, age_s * 0.1), LONGEST_WAIT_S))
     raise StillArriving(
         f"the {resource.level} is still arriving: its last instance came {max(age_s, 0):.0f} s ago", wait_s
+    )
+
+
+def _check_unchanged(resource: Resource, stable_age_s: float, by: Marker) -> None:
+    """Where Orthanc's clock was set back, measure by ours that nothing came since the marker was deferred for this."""
+    earlier = by.error or {}
+    if resource.is_stable and earlier.get("last_update") == resource.last_update:
+        return
+    raise StillArriving(
+        f"Orthanc's clock was set back after the last instance of the {resource.level} came: it is looked at again",
+        stable_age_s + STABLE_MARGIN_S,
+        resource.last_update,
     )
 
 
@@ -117,9 +136,9 @@ def fate(error: SpoolError, marker: Marker, jitter: float) -> Filing:
         case Fate.SETTLE:
             return Filing(Event.DEFER, counts_attempt=False, due_in_s=getattr(error, "wait_s", STABLE_MARGIN_S))
         case Fate.WAIT:
-            return Filing(Event.DEFER, counts_attempt=False, due_in_s=wait_s)
+            return Filing(Event.DEFER, counts_attempt=False, due_in_s=wait_s, backs_off=True)
         case Fate.RETRY if marker.attempts + 1 < MAX_ATTEMPTS:
-            return Filing(Event.DEFER, counts_attempt=True, due_in_s=wait_s)
+            return Filing(Event.DEFER, counts_attempt=True, due_in_s=wait_s, backs_off=True)
         case Fate.RETRY:
             return Filing(Event.FAIL, counts_attempt=True)
         case _:
@@ -135,6 +154,7 @@ def worst(filings: Iterable[Filing]) -> Filing:
             Event.DEFER,
             counts_attempt=any(filing.counts_attempt for filing in deferred),
             due_in_s=min(filing.due_in_s for filing in deferred),
+            backs_off=any(filing.backs_off for filing in deferred),
         )
     failed = [filing for filing in found if filing.event is Event.FAIL]
     return failed[0] if failed else Filing(Event.FINISH, counts_attempt=False)
@@ -145,4 +165,6 @@ def told(error: SpoolError) -> dict[str, Any]:
     content = {"kind": type(error).__name__, "text": str(error)}
     if instance := getattr(error, "instance_id", ""):
         content["instance"] = instance
+    if isinstance(error, StillArriving) and error.last_update:
+        content["last_update"] = error.last_update
     return content

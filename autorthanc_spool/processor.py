@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autorthanc_spool import audit, naming, plan, publication
+from autorthanc_spool import audit, durable, naming, plan, publication
 from autorthanc_spool.audit import Amount
 from autorthanc_spool.dicom import Level, Resource
-from autorthanc_spool.errors import Fate, OrthancUnavailable, RuleUnavailable, SpoolError
+from autorthanc_spool.errors import Fate, OrthancUnavailable, RuleUnavailable, SpoolError, SpoolUnavailable
 from autorthanc_spool.exporter import Exporter, Outcome, Task, Tools, report_kept
 from autorthanc_spool.ledger import Record, Seen
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
-from autorthanc_spool.orthanc import parse_time
+from autorthanc_spool.orthanc import parse_last_update
 from autorthanc_spool.output import output_trouble
 from autorthanc_spool.plan import Filing, Plan
 from autorthanc_spool.reconcile import look_after_series
@@ -31,6 +32,9 @@ from autorthanc_spool.spool import Claim
 
 log = logging.getLogger(__name__)
 
+# Errors of reading the resource itself.
+_UNREADABLE = {"OrthancFault", "InstanceError", "Bug"}
+
 
 @dataclass(frozen=True)
 class Work:
@@ -39,6 +43,20 @@ class Work:
     outcomes: Mapping[str, Outcome]
     filing: Filing
     error: Mapping[str, Any] | None = None
+
+    @property
+    def error_kinds(self) -> frozenset[str]:
+        """The kinds of all its errors."""
+        errors = [self.error, *(outcome.get("error") for outcome in self.outcomes.values())]
+        return frozenset(str(error["kind"]) for error in errors if error)
+
+
+@dataclass(frozen=True)
+class Filed:
+    """A run, and where its marker is; None when a person took it away."""
+
+    item: Item | None
+    work: Work
 
 
 class Processor:
@@ -51,22 +69,28 @@ class Processor:
         self._exporter = Exporter(tools)
         self._checks_on_series = False
 
-    def process(self, claim: Claim) -> Item | None:
-        """Work on a claim and file it; None when a person took it away. Raises OrthancUnavailable after filing."""
+    def process(self, claim: Claim) -> Filed:
+        """Work on a claim and file it.
+
+        Raises OrthancUnavailable after filing, and SpoolUnavailable when it was filed without its record.
+        """
         away: OrthancUnavailable | None = None
         try:
-            work = self._work(claim)
+            # What says of itself that it is the output's is; whatever else the disk says is the spool's.
+            with durable.passing_trouble(SpoolUnavailable, "the spool"):
+                work = self._work(claim)
         except SpoolError as error:
             work = Work({}, plan.fate(error, claim.marker, self._tools.jitter()), plan.told(error))
             away = error if isinstance(error, OrthancUnavailable) else None
         except Exception as error:  # noqa: BLE001 - whatever it is, the marker must not be lost, nor the others stopped
-            work = Work({}, Filing(Event.FAIL, counts_attempt=False), _our_bug(error))
+            work = Work({}, Filing(Event.FAIL, counts_attempt=False), told_bug(error))
         work = self._accounted(claim, work)
+        self._give_up(claim.marker, work)
         filed = self._spool.file(claim, work.filing.event, _result(claim.marker, work), work.filing.due_in_s)
         _report(claim, work, filed)
         if away:
             raise away
-        return filed
+        return Filed(filed, work)
 
     def _work(self, claim: Claim) -> Work:
         tools, marker = self._tools, claim.marker
@@ -78,11 +102,31 @@ class Processor:
         plan.check_names(marker.rules, names)
         if marker.level is Level.SERIES and not self._checks_on_series:
             return Work({}, Filing(Event.FINISH, counts_attempt=False))
-        resource, drawn = self._draw_up(marker, rules, record)
+        resource = self._settled(marker)
         # Whatever becomes of it, this state of the resource was seen: the marker, not reconciliation, brings it back.
         seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
-        self._ledger.write(replace(record, seen=seen, refused=""))
+        record = self._ledger.write(replace(record, seen=seen, refused=""))
+        chosen = plan.selected(rules.rules, marker.rules)
+        broken = plan.selected([one.last_valid for one in rules.broken if one.last_valid], marker.rules)
+        resource, drawn = self._plan_for(resource, chosen, broken, record)
         return self._carry_out(claim, resource, drawn, record)
+
+    def _settled(self, marker: Marker) -> Resource:
+        """Read the resource. Raises ResourceMissing, StillArriving."""
+        orthanc = self._tools.orthanc
+        resource = orthanc.resource(marker.level, marker.resource_id)
+        last_update = parse_last_update(resource.last_update)
+        plan.check_settled(resource, last_update, orthanc.now(), self._tools.settings.stable_age_s, marker)
+        return resource
+
+    def _give_up(self, marker: Marker, work: Work) -> None:
+        """Note that a resource couldn't even be read, lest reconciliation bring it back for ever."""
+        if work.filing.event is not Event.FAIL or not work.error_kinds & _UNREADABLE:
+            return
+        with suppress(SpoolError):
+            record = self._ledger.read(marker.key)
+            if record.seen is None:
+                self._ledger.write(replace(record, refused=self._tools.clock().strftime(TIME_FORMAT)))
 
     def _accounted(self, claim: Claim, work: Work) -> Work:
         """Bring the audit log up to what the ledger owes it; where it can't be written, the marker waits for that."""
@@ -94,16 +138,6 @@ class Processor:
             waits = plan.fate(error, claim.marker, self._tools.jitter())
             return replace(work, filing=plan.worst([work.filing, waits]), error=work.error or plan.told(error))
         return work
-
-    def _draw_up(self, marker: Marker, rules: RuleSet, record: Record) -> tuple[Resource, Plan]:
-        """Look at the resource, and plan its run. Raises ResourceMissing, StillArriving."""
-        orthanc = self._tools.orthanc
-        resource = orthanc.resource(marker.level, marker.resource_id)
-        last_update = parse_time(resource.last_update)
-        plan.check_settled(resource, last_update, orthanc.now(), self._tools.settings.stable_age_s, marker)
-        chosen = plan.selected(rules.rules, marker.rules)
-        broken = plan.selected([one.last_valid for one in rules.broken if one.last_valid], marker.rules)
-        return self._plan_for(resource, chosen, broken, record)
 
     def explain(self, level: Level, resource_id: str, rules: RuleSet, record: Record) -> Plan:
         """Plan the run of a resource whether it is settled or not, and don't do it."""
@@ -144,7 +178,7 @@ class Processor:
                 outcomes[rule.name], filing = self._refused(error, claim.marker)
                 filings.append(filing)
             except Exception as error:  # noqa: BLE001 - a bug in one rule's work doesn't stop the other rules
-                outcomes[rule.name] = {"outcome": "failed", "error": _our_bug(error)}
+                outcomes[rule.name] = {"outcome": "failed", "error": told_bug(error)}
                 filings.append(Filing(Event.FAIL, counts_attempt=False))
             self._owe_failure(claim.marker.key, resource, rule.name, outcomes[rule.name])
         if resource.level is Level.STUDY and self._checks_on_series:
@@ -191,13 +225,14 @@ def _result(marker: Marker, work: Work) -> Marker:
     return replace(
         marker,
         attempts=marker.attempts + work.filing.counts_attempt,
-        deferrals=marker.deferrals + 1 if waits else 0,
+        deferrals=marker.deferrals + work.filing.backs_off if waits else 0,
         error=work.error,
         outcomes=work.outcomes,
     )
 
 
-def _our_bug(error: Exception) -> dict[str, Any]:
+def told_bug(error: Exception) -> dict[str, Any]:
+    """What is kept of an exception that nobody foresaw."""
     # The text of an unexpected exception may hold anything, a path with a patient's name for instance: only its type
     # is kept, with the places that it came through.
     frames = traceback.extract_tb(error.__traceback__)
@@ -214,7 +249,10 @@ def _report(claim: Claim, work: Work, filed: Item | None) -> None:
         return
     told = ", ".join(f"{rule} {outcome['outcome']}" for rule, outcome in sorted(work.outcomes.items()))
     text = f"{name} -> {filed.state}/: {told or 'nothing to do'}"
-    if work.error:
+    if work.error and work.filing.event is Event.DEFER and not work.filing.counts_attempt:
+        # Nobody has to do anything about this marker: what is wrong outside is said once for all.
+        log.info("%s (%s)", text, work.error["kind"])
+    elif work.error:
         kind = work.error["kind"]
         log.warning("%s (%s; `autorthanc-spool show %s` tells more)", text, kind, name.removesuffix(".json"))
     else:

@@ -3,39 +3,43 @@
 Orthanc forgets what was not yet stable when it stops, and its events can get lost. What it holds can't: so all its
 studies are listed, without paging (paging is by offset, and skips when something is deleted meanwhile), and whatever
 the ledger hasn't seen in its present state gets an ordinary marker. What lay in Orthanc at first contact is the
-baseline, and is left alone.
+baseline, and is left alone; where another database answers at the same address, that is what was there before we last
+looked: what came since may be ours to do.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from autorthanc_spool import durable, locks, marker
+from autorthanc_spool import baseline, locks, marker
+from autorthanc_spool.baseline import Baseline, Contact, known_of
 from autorthanc_spool.dicom import Level, Resource
-from autorthanc_spool.ledger import Ledger, LedgerError
+from autorthanc_spool.ledger import Ledger, LedgerError, Record
 from autorthanc_spool.lifecycle import State
-from autorthanc_spool.orthanc import Orthanc, StudySummary
+from autorthanc_spool.orthanc import Orthanc, StudySummary, parse_last_update
+from autorthanc_spool.plan import CLOCK_STEP_S
 from autorthanc_spool.spool import Spool
-
-log = logging.getLogger(__name__)
 
 # Orthanc's own event comes up to about a second after StableAge; it shall have the first word.
 MARGIN_S = 10.0
 LOCK = "reconcile"
+_WAITING = (State.INCOMING, State.PROCESSING, State.DEFERRED, State.HOLD)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What one reconciliation found: how many studies there are, and the names of the markers it wrote."""
+    """What one reconciliation found: how many studies there are, and the names of the markers it wrote.
+
+    `left_alone` counts those that were there before first contact; None when this wasn't one. `problems` tells of
+    ledger records that can't be understood.
+    """
 
     studies: int
     markers: tuple[str, ...]
-    is_first: bool = False
+    left_alone: int | None = None
+    problems: tuple[str, ...] = ()
 
 
 def reconcile(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -> Sweep | None:
@@ -44,68 +48,96 @@ def reconcile(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime
     if lock is None:
         return None
     try:
-        settled = _settled(orthanc, stable_age_s)
-        baseline = _Baseline(spool.root / "state" / "baseline.json")
-        if not baseline.exists():
-            baseline.write(settled)
-            return Sweep(len(settled), (), is_first=True)
-        known = baseline.read()
-        missed = [one for one in settled if known.get(one.resource_id) != one.last_update]
-        return Sweep(len(settled), tuple(_wake(spool, missed, now)))
+        return _sweep(spool, orthanc, stable_age_s, now)
     finally:
         lock.release()
 
 
+def _sweep(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -> Sweep:
+    contact = baseline.look(orthanc)
+    settled = list(_settled(orthanc, stable_age_s))
+    kept = Baseline(spool.root / "state")
+    before = kept.studies()
+    known, left_alone = _known(before, kept.contact(), settled, orthanc, stable_age_s)
+    if known != before:
+        kept.write_studies(known)
+    kept.write_contact(contact)
+    problems: list[str] = []
+    missed = [one for one in settled if known.get(one.resource_id) != one.last_update]
+    markers = tuple(_wake(spool, missed, now, problems))
+    return Sweep(len(settled), markers, left_alone, tuple(problems))
+
+
+def _known(
+    before: Mapping[str, str] | None,
+    last: Contact | None,
+    settled: list[StudySummary],
+    orthanc: Orthanc,
+    stable_age_s: float,
+) -> tuple[Mapping[str, str], int | None]:
+    """Tell what is to be left alone, and, at first contact with a database, how many studies that are."""
+    if before is None:
+        return known_of(settled), len(settled)
+    if last is None or last.is_same(orthanc):
+        return before, None
+    # What was still arriving when we last looked isn't older than this.
+    oldest_s = stable_age_s + MARGIN_S
+    since = datetime.fromisoformat(last.time)
+    older = [one for one in settled if (since - one.last_update_time).total_seconds() > oldest_s]
+    return {**before, **known_of(older)}, len(older)
+
+
 def look_after_series(spool: Spool, study: Resource, now: datetime) -> list[str]:
     """Write a marker for each series of a study that no run has seen in its present state."""
+    waiting = spool.waiting_keys(*_WAITING)
     written = []
     for series in study.series:
         key = f"{Level.SERIES}-{series.resource_id}"
-        seen = spool.ledger.read(key).seen
-        if series.is_stable and (seen is None or seen.last_update != series.last_update) and not spool.is_waiting(key):
+        if series.is_stable and key not in waiting and _is_new(spool.ledger, key, series.last_update):
             written.append(spool.put(marker.new(Level.SERIES, series.resource_id, "reconcile", now)).name)
     return written
 
 
-def _settled(orthanc: Orthanc, stable_age_s: float) -> list[StudySummary]:
+def _is_new(ledger: Ledger, key: str, last_update: str) -> bool:
+    try:
+        record = ledger.read(key)
+    except LedgerError:
+        # The marker's own run says what is wrong with it.
+        return True
+    if _is_refused(record, parse_last_update(last_update)):
+        return False
+    return record.seen is None or record.seen.last_update != last_update
+
+
+def _settled(orthanc: Orthanc, stable_age_s: float) -> Iterator[StudySummary]:
     now, studies = orthanc.now(), orthanc.studies()
-    oldest_s = stable_age_s + MARGIN_S
-    return [one for one in studies if one.is_stable and (now - one.last_update_time).total_seconds() > oldest_s]
+    for one in studies:
+        age_s = (now - one.last_update_time).total_seconds()
+        # The age of what came before Orthanc's clock was set back can't be told: the run of its marker decides.
+        if one.is_stable and (age_s > stable_age_s + MARGIN_S or age_s < -CLOCK_STEP_S):
+            yield one
 
 
-def _wake(spool: Spool, studies: list[StudySummary], now: datetime) -> Iterable[str]:
-    waiting = spool.waiting_keys(State.INCOMING, State.PROCESSING, State.DEFERRED, State.HOLD)
+def _wake(spool: Spool, studies: list[StudySummary], now: datetime, problems: list[str]) -> Iterable[str]:
+    waiting = spool.waiting_keys(*_WAITING)
     for one in studies:
         key = f"{Level.STUDY}-{one.resource_id}"
-        if key not in waiting and _is_missed(one, spool.ledger, key):
+        try:
+            is_missed = key not in waiting and _is_missed(one, spool.ledger, key)
+        except LedgerError as error:
+            problems.append(str(error))
+            continue
+        if is_missed:
             yield spool.put(marker.new(Level.STUDY, one.resource_id, "reconcile", now)).name
 
 
 def _is_missed(study: StudySummary, ledger: Ledger, key: str) -> bool:
-    try:
-        record = ledger.read(key)
-    except LedgerError as error:
-        log.warning("%s", error)
-        return False
-    if record.refused and study.last_update_time.strftime(marker.TIME_FORMAT) <= record.refused:
+    record = ledger.read(key)
+    if _is_refused(record, study.last_update_time):
         return False
     seen = record.seen
     return seen is None or (seen.last_update, seen.series) != (study.last_update, study.series)
 
 
-class _Baseline:
-    """ID and LastUpdate of what lay in Orthanc at first contact."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def exists(self) -> bool:
-        return self._path.exists()
-
-    def read(self) -> dict[str, str]:
-        content = json.loads(self._path.read_bytes())
-        return {str(key): str(value) for key, value in content["studies"].items()}
-
-    def write(self, studies: list[StudySummary]) -> None:
-        content = {"format": 1, "studies": {one.resource_id: one.last_update for one in studies}}
-        durable.write(self._path, (json.dumps(content, indent=0) + "\n").encode(), self._path.parent, mode=0o640)
+def _is_refused(record: Record, last_update: datetime) -> bool:
+    return bool(record.refused) and last_update.strftime(marker.TIME_FORMAT) <= record.refused

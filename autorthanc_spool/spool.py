@@ -40,8 +40,8 @@ from autorthanc_spool.shelves import Clock, Item
 
 # A marker that took this many processes down with it is more than bad luck.
 MAX_DEATHS = 50
-# A record with the checksums of a thousand files.
-PROBE_BYTES = 128 * 1024
+# More than the record of an ordinary study, with the checksums of its files.
+PROBE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
