@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from autorthanc_spool import assembly, progress, views_upkeep
+from autorthanc_spool import doctor as examination
 from autorthanc_spool import prune as pruning
 from autorthanc_spool import replay as replaying
 from autorthanc_spool.cli_options import Command, date_of, with_settings
@@ -85,4 +86,22 @@ def prune(settings: Settings, dry_run: bool, as_json: bool) -> None:
     views_upkeep.show_pruned(pruned, is_dry_run=dry_run, as_json=as_json)
 
 
-COMMANDS = (prune, reconcile, replay)
+@click.command()
+@click.option("--probe", is_flag=True, help="Send a synthetic study to Orthanc, wait for its marker, and remove both.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each finding.")
+@with_settings
+def doctor(settings: Settings, probe: bool, as_json: bool) -> int:
+    """Look at everything that has to be right around the processor, and say how to mend what isn't.
+
+    Exit code 1 when something is broken, 75 when Orthanc can't be reached. Nothing is changed; only --probe writes to
+    Orthanc, and takes as long as ORTHANC_STABLE_AGE.
+    """
+    parts = assembly.tools(settings, threading.Event())
+    findings = []
+    for finding in examination.examine(parts, with_probe=probe, say=lambda text: click.echo(text, err=True)):
+        views_upkeep.show_finding(finding, as_json=as_json)
+        findings.append(finding)
+    return examination.exit_code(findings)
+
+
+COMMANDS = (doctor, prune, reconcile, replay)

@@ -54,7 +54,7 @@ def _shared_ports(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _transport(found: Mapping[str, Any]) -> Iterator[str]:
     parts = urlsplit(found["orthanc_url"])
-    if parts.scheme == "http" and not _is_local(parts.hostname or "") and found.get("allow_plain_http") is False:
+    if parts.scheme == "http" and not is_local(parts.hostname or "") and found.get("allow_plain_http") is False:
         yield (
             f"ORTHANC_URL is {found['orthanc_url']}, which sends the password to another machine in the clear; "
             "expected https://…, or AUTORTHANC_ALLOW_PLAIN_HTTP=true where the network between is protected."
@@ -67,7 +67,8 @@ def _transport(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"AUTORTHANC_CA_FILE is {ca_file}, which can't be read ({error.strerror}); expected a PEM file."
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether a host is this machine."""
     if host == "localhost":
         return True
     try:

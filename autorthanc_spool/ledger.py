@@ -161,6 +161,10 @@ class Ledger:
             durable.write(path, _dump(record), path.parent, mode=0o640)
         return record
 
+    def forget(self, key: str) -> None:
+        """Remove the record of a resource that never was a patient's; the caller holds the resource's lock."""
+        self._path(key).unlink(missing_ok=True)
+
     def keys(self) -> list[str]:
         """List the keys of all records."""
         return sorted(path.stem for path in self._folder.glob("??/*.json") if not path.name.startswith("."))

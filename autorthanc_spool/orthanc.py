@@ -74,6 +74,22 @@ class Change:
     date: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What Orthanc says to what was sent to it."""
+
+    status: int
+    data: bytes
+
+    def object(self) -> Mapping[str, Any]:
+        """Its content, if that is an object; else an empty one."""
+        try:
+            content = json.loads(self.data)
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+
 class Orthanc:
     """One Orthanc server. Safe to be shared between threads."""
 
@@ -125,6 +141,10 @@ class Orthanc:
     def now(self) -> datetime:
         """Read Orthanc's clock (UTC)."""
         return parse_time(self._get_text("/tools/now").strip().strip('"'))
+
+    def local_now(self) -> datetime:
+        """Read Orthanc's local time, as if it were UTC."""
+        return parse_time(self._get_text("/tools/now-local").strip().strip('"'))
 
     def resource(self, level: Level, resource_id: str) -> Resource:
         """Read a study or series without its list of instances. Raises ResourceMissing."""
@@ -187,10 +207,36 @@ class Orthanc:
         path = f"/instances/{instance.resource_id}/attachments/dicom/data"
         return self._pool.request("GET", f"{self.url}{path}", preload_content=False)
 
+    def post(self, path: str, body: bytes, *, read_timeout_s: float = READ_TIMEOUT_S) -> Answer:
+        """Post something. Raises OrthancUnavailable; what Orthanc says against it is for the caller to judge."""
+        return self._send("POST", path, body, read_timeout_s)
+
+    def delete(self, path: str) -> Answer:
+        """Delete something, which may be gone already."""
+        return self._send("DELETE", path, None, READ_TIMEOUT_S)
+
+    def look(self, path: str) -> Mapping[str, Any] | None:
+        """Read an object; None when Orthanc knows none."""
+        found = self._get(path)
+        return None if found is None else _object(found, path)
+
     def modalities(self) -> frozenset[str]:
         """List the names of the remote modalities that Orthanc knows."""
         names = self._get("/modalities")
         return frozenset(str(name) for name in names) if isinstance(names, list) else frozenset()
+
+    def _send(self, method: str, path: str, body: bytes | None, read_timeout_s: float) -> Answer:
+        timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s)
+        # Without naming its methods, urllib3 wouldn't send a POST again on a connection that Orthanc had closed.
+        retries = Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, allowed_methods=None)
+        try:
+            response = self._pool.request(method, f"{self.url}{path}", body=body, timeout=timeout, retries=retries)
+        except urllib3.exceptions.HTTPError as error:
+            self.system()
+            raise OrthancFault(f"Orthanc answers, but not to {_shape(path)} ({_cause(error)})") from None
+        if response.status != 200:
+            self.check_presence(response.status)
+        return Answer(response.status, response.data)
 
     def _all_studies(self) -> list[Mapping[str, Any]]:
         found = self._get("/studies?expand")
@@ -427,6 +473,7 @@ def _cause(error: Exception) -> str:
         "NameResolutionError": "no such host",
         "ConnectTimeoutError": "no connection within 5 s",
         "ReadTimeoutError": "no answer in time",
+        "ResponseError": "it redirects to another address, where the password isn't sent",
         "SSLError": "its TLS certificate isn't trusted; set AUTORTHANC_CA_FILE",
         "ProtocolError": "the connection broke",
         "IncompleteRead": "the connection broke",

@@ -10,6 +10,7 @@ import click
 from rich.filesize import decimal
 from rich.table import Table
 
+from autorthanc_spool.doctor import Finding, Severity
 from autorthanc_spool.progress import talk
 from autorthanc_spool.prune import Pruned
 from autorthanc_spool.replay import Found, Match
@@ -99,3 +100,14 @@ def show_pruned(pruned: Pruned, *, is_dry_run: bool, as_json: bool) -> None:
         click.echo("there is nothing to be removed", err=True)
     elif is_dry_run:
         click.echo("nothing was removed; that is what would go without --dry-run", err=True)
+
+
+def show_finding(finding: Finding, *, as_json: bool) -> None:
+    """Show one line of `doctor`, as soon as it is known."""
+    if as_json:
+        names = ("severity", "what", "text", "mend")
+        click.echo(json.dumps({name: str(getattr(finding, name)) for name in names}, ensure_ascii=False))
+        return
+    style = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.BROKEN: "red"}[finding.severity]
+    mend = f"; mend: {finding.mend}" if finding.mend else ""
+    click.echo(f"{click.style(f'{finding.severity:<7}', fg=style)}  {finding.what}: {finding.text}{mend}")

@@ -73,8 +73,9 @@ class Doorbell(FileSystemEventHandler):
             return False
         self.close()
         self._watched = present
-        self._observer = PollingObserver(timeout=self._polling_s) if self._polling_s else Observer()
         try:
+            # Some versions of watchdog ask the kernel for inotify here, others when they start.
+            self._observer = PollingObserver(timeout=self._polling_s) if self._polling_s else Observer()
             for directory, identity in present.items():
                 if identity != _NOWHERE:
                     self._observer.schedule(self, str(directory), recursive=False)

@@ -1,0 +1,207 @@
+"""The spool, the output and the rules, as this process sees them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.filesize import decimal
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+
+from autorthanc_spool import durable, naming
+from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
+from autorthanc_spool.errors import SpoolError
+from autorthanc_spool.exporter import Tools
+from autorthanc_spool.lifecycle import State
+from autorthanc_spool.output import WORKING
+from autorthanc_spool.usage import free_bytes
+
+# Below the first figure the next large study may not fit; below the second one not even a marker is safe.
+SPOOL_ROOM_BYTES = (1_000_000_000, 100_000_000)
+OUTPUT_ROOM_BYTES = (10_000_000_000, 1_000_000_000)
+# A local file system tells of a new file within milliseconds.
+INOTIFY_PATIENCE_S = 5.0
+# What has waited longer than this in incoming/, while nothing is in processing/, is waiting for a processor.
+IDLE_S = 300.0
+
+_SHARED = ("", "tmp", *(str(state) for state in State), "locks")
+_PRIVATE = ("ledger", "ledger/names", "state", "state/filing", "state/rules")
+
+
+def spool(tools: Tools) -> Iterator[Finding]:
+    """Look at the spool: modes, renames, locks, events, room, and whether anybody works on it."""
+    root = tools.spool.root
+    yield from _modes(root)
+    yield from _one_file_system(root)
+    yield from _writable(root)
+    with tools.spool.locked("doctor", 1.0):
+        pass
+    yield ok("locks", "can be taken")
+    yield from _events(tools)
+    yield from _room("spool", root, SPOOL_ROOM_BYTES, "AUTORTHANC_DONE_RETENTION_DAYS says how long records stay")
+    yield from _waiting(tools)
+
+
+def audit_log(tools: Tools) -> Iterator[Finding]:
+    """Look at the audit log, if there is one."""
+    if tools.audit.is_on:
+        tools.audit.check()
+        yield ok("audit log", f"{tools.settings.audit_log} can be written")
+
+
+def _modes(root: Path) -> Iterator[Finding]:
+    open_to_all, closed_to_group, private = [], [], []
+    for name in (*_SHARED, *_PRIVATE):
+        mode = (root / name).stat().st_mode
+        open_to_all += [name or "."] if mode & 0o007 else []
+        closed_to_group += [name or "."] if name in _SHARED and mode & 0o2070 != 0o2070 else []
+        private += [name] if name in _PRIVATE and mode & 0o020 else []
+    mend = f"cd {root} && chmod"
+    if open_to_all:
+        yield warning("spool", f"open to every user: {_some(open_to_all)}", f"{mend} o= {_some(open_to_all)}")
+    if closed_to_group:
+        text = f"not open to its whole group, as which Orthanc writes markers: {_some(closed_to_group)}"
+        yield warning("spool", text, f"{mend} g+rwxs {_some(closed_to_group)}")
+    if private:
+        yield warning("spool", f"open to writing by the group: {_some(private)}", f"{mend} g-w {_some(private)}")
+    if not (open_to_all or closed_to_group or private):
+        yield ok("spool", f"{root} is open to its group (GID {root.stat().st_gid}) and to nobody else")
+
+
+def _some(names: list[str]) -> str:
+    return " ".join(names)
+
+
+def _one_file_system(root: Path) -> Iterator[Finding]:
+    devices = {name: (root / name).stat().st_dev for name in (*_SHARED[1:], *_PRIVATE)}
+    others = [name for name, device in devices.items() if device != devices["tmp"]]
+    if others:
+        text = f"not on the file system of tmp/: {_some(others)}; markers can't be renamed to and from there"
+        yield broken("spool", text, "mount the spool as one folder, not some of its folders")
+
+
+def _writable(root: Path) -> Iterator[Finding]:
+    # Names with a leading dot are no markers.
+    name = f".doctor-{uuid.uuid4().hex}"
+    durable.create(root / "tmp" / name, b"")
+    try:
+        durable.move(root / "tmp" / name, root / "incoming" / name)
+    finally:
+        for folder in ("tmp", "incoming"):
+            (root / folder / name).unlink(missing_ok=True)
+    yield ok("markers", "can be written into tmp/ and renamed into incoming/ by this user")
+
+
+class _Ear(FileSystemEventHandler):
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - any event will do
+        self.heard.set()
+
+
+def _events(tools: Tools) -> Iterator[Finding]:
+    settings = tools.settings
+    poll = f"{settings.poll_interval_s:g} s"
+    if settings.observer == "polling":
+        yield ok("events", f"AUTORTHANC_OBSERVER is polling: the spool is looked through every {poll}")
+        return
+    if _hears(tools.spool.root / "tmp"):
+        yield ok("events", "inotify tells of new files")
+        return
+    text = f"inotify doesn't tell of new files here; markers are found at the next poll, within {poll}"
+    yield warning("events", text, "set AUTORTHANC_OBSERVER=polling, or raise fs.inotify.max_user_watches")
+
+
+def _hears(folder: Path) -> bool:
+    ear, path = _Ear(), folder / f".doctor-{uuid.uuid4().hex}"
+    try:
+        observer = Observer()
+        observer.schedule(ear, str(folder))
+        observer.start()
+    except OSError:
+        return False
+    try:
+        path.touch()
+        return ear.heard.wait(INOTIFY_PATIENCE_S)
+    finally:
+        path.unlink(missing_ok=True)
+        observer.stop()
+        observer.join()
+
+
+def _room(what: str, folder: Path, limits: tuple[int, int], mend: str) -> Iterator[Finding]:
+    free = free_bytes(folder)
+    if free is None:
+        yield broken(what, f"the free space of {folder} can't be told", "is it mounted?")
+    elif free < limits[1]:
+        yield broken(what, f"only {decimal(free)} free in {folder}", f"free some space; {mend}")
+    elif free < limits[0]:
+        yield warning(what, f"only {decimal(free)} free in {folder}", f"free some space; {mend}")
+    else:
+        yield ok(what, f"{decimal(free)} free")
+
+
+def _waiting(tools: Tools) -> Iterator[Finding]:
+    oldest_s = min((item.path.stat().st_mtime for item in tools.spool.items(State.INCOMING)), default=None)
+    is_worked_on = bool(tools.spool.items(State.PROCESSING))
+    if oldest_s is not None and time.time() - oldest_s > IDLE_S and not is_worked_on:
+        minutes = (time.time() - oldest_s) / 60
+        yield warning("processor", f"a marker has waited for {minutes:.0f} min", "is `autorthanc-spool run` running?")
+
+
+def output(tools: Tools) -> Iterator[Finding]:
+    """Look at the output: whether it is the one that it was, whether a rename publishes there, room."""
+    folder = tools.settings.output_path
+    if not folder.exists() and not tools.roots.knows("output"):
+        yield warning("output", f"there is no folder {folder} yet", "`autorthanc-spool run` makes it")
+        return
+    if tools.roots.knows("output"):
+        tools.roots.check("output", folder)
+    name = f".autorthanc-doctor-{uuid.uuid4().hex}"
+    (folder / f"{name}{WORKING}").mkdir()
+    try:
+        durable.move(folder / f"{name}{WORKING}", folder / name)
+    finally:
+        for left in (folder / f"{name}{WORKING}", folder / name):
+            if left.is_dir():
+                left.rmdir()
+    yield ok("output", f"a folder can be made in {folder} and renamed")
+    yield from _room("output", folder, OUTPUT_ROOM_BYTES, "move published studies away")
+
+
+def rules(tools: Tools) -> Iterator[Finding]:
+    """Look at the rules, and at the folder of each in the output."""
+    folder = tools.settings.rules_path
+    if tools.roots.knows("rules"):
+        tools.roots.check("rules", folder)
+    found = tools.rulebook.read()
+    for one in found.broken:
+        yield broken("rules", f"{one.name}.json can't be used", "`autorthanc-spool check` says what is wrong in it")
+    active = [rule for rule in found.rules if rule.is_active]
+    for rule in active:
+        yield from _rule_folder(tools.settings.output_path / naming.component(rule.name))
+    if not active:
+        yield warning("rules", f"no rule in {folder} is active, so nothing is exported", "docs/rules.md tells how")
+    elif not found.broken:
+        yield ok("rules", f"{len(active)} active: {', '.join(rule.name for rule in active)}")
+
+
+def _rule_folder(folder: Path) -> Iterator[Finding]:
+    try:
+        mode = folder.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SpoolError(f"{folder} can't be looked at: {error.strerror}") from None
+    if not stat.S_ISDIR(mode):
+        mend = "move it away, or mount the other place there"
+        yield broken("output", f"{folder} is a symbolic link or a file, which is not followed", mend)
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield broken("output", f"this user can't write in {folder}", "mend its owner or mode, or UID and GID")
