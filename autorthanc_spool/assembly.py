@@ -21,6 +21,7 @@ from typing import Any
 from autorthanc_spool import naming
 from autorthanc_spool.anonymised import Anonymiser
 from autorthanc_spool.audit import AuditLog
+from autorthanc_spool.deidentify.errors import PseudonymTableInvalid
 from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pool import cores
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
@@ -176,7 +177,7 @@ def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
     spool = open_spool(settings)
     found = rulebook(settings, spool).read()
     folder = settings.rules_path
-    checked = [Checked(folder / f"{rule.name}.json", rule) for rule in found.rules]
+    checked = [_with_table(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]
     checked += [Checked(broken.path, None, str(broken.error)) for broken in found.broken]
     checked += [Checked(folder / name, None, is_ignored=True) for name in found.ignored]
     return sorted(checked, key=lambda one: one.path)
@@ -184,11 +185,22 @@ def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
 
 def _check_file(path: Path) -> Checked:
     try:
-        return Checked(path, parse_rule(path.stem, path.read_bytes()))
+        return _with_table(Checked(path, parse_rule(path.stem, path.read_bytes())))
     except RuleError as error:
         return Checked(path, None, str(error))
     except OSError as error:
         return Checked(path, None, f"{path}: it can't be read: {error.strerror}")
+
+
+def _with_table(checked: Checked) -> Checked:
+    """Look at the pseudonym table that a rule names, beside it; what is wrong there keeps the rule from working."""
+    options = checked.rule.anonymise if checked.rule else None
+    if options and options.pseudonym_table:
+        try:
+            PseudonymTables(checked.path.parent).read(options.pseudonym_table)
+        except PseudonymTableInvalid as error:
+            return Checked(checked.path, None, "\n".join(f"{checked.path.name}: {one}" for one in error.problems))
+    return checked
 
 
 def explain(settings: Settings, level: Level, resource_id: str) -> Plan:

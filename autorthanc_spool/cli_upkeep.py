@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from autorthanc_spool import assembly, progress, views_upkeep
 from autorthanc_spool import doctor as examination
 from autorthanc_spool import prune as pruning
+from autorthanc_spool import reidentify as reidentification
 from autorthanc_spool import replay as replaying
 from autorthanc_spool.cli_options import Command, date_of, with_settings
 from autorthanc_spool.errors import SpoolError, UsageError
@@ -104,4 +106,27 @@ def doctor(settings: Settings, probe: bool, as_json: bool) -> int:
     return examination.exit_code(findings)
 
 
-COMMANDS = (doctor, prune, reconcile, replay)
+@click.command()
+@click.argument("pseudonym", metavar="PSEUDONYM")
+@click.option("--rule", "rule_name", required=True, metavar="RULE", help="The rule that gave the pseudonym.")
+@click.option(
+    "--candidates",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Look among these patients instead of those in Orthanc: one PatientID a line, an issuer after a tab.",
+)
+@with_settings
+def reidentify(settings: Settings, pseudonym: str, rule_name: str, candidates: Path | None) -> None:
+    """Tell whose pseudonym this is; the pseudonym key is needed, or the rule's pseudonym table."""
+    parts = assembly.tools(settings, threading.Event())
+    options = reidentification.options_of(parts.rulebook.read(), rule_name)
+    found = reidentification.reidentify(parts, options, pseudonym, candidates)
+    if found.PatientID:
+        issuer = f"\t{found.IssuerOfPatientID}" if found.IssuerOfPatientID else ""
+        click.echo(f"{found.PatientID}{issuer}")
+    else:
+        click.echo("the files have no PatientID; this is their StudyInstanceUID:", err=True)
+        click.echo(found.StudyInstanceUID)
+
+
+COMMANDS = (doctor, prune, reconcile, reidentify, replay)

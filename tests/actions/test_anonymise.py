@@ -1,14 +1,21 @@
 """ANONYMISE, end to end: real Orthanc, the command line, and what lies on the disk afterwards."""
 
+import hashlib
 import io
+import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 
+from autorthanc_spool.deidentify.key import Key
+from tests.deidentify.make import anonymised
 from tests.helpers import datasets
 from tests.helpers.site import Site
+from tests.helpers.waiting import wait_until
 
 NAME = "Cnryfamily^Cnrygiven"
 PATIENT_ID = "CNRY4711"
@@ -80,3 +87,260 @@ def test_nothing_of_the_original_lies_anywhere(site: Site, level: str, action: s
     assert len(site.published("trial")) == (1 if level == "study" else 2)
     assert_nothing_left(site, files, done.stdout, done.stderr)
     assert site.leftovers() == []
+
+
+def send(site: Site, files: list[bytes]) -> str:
+    study = site.orthanc.upload_all(files)
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.touch(study)
+    return study
+
+
+def key_file(site: Site) -> Path:
+    return site.root / "secrets" / "pseudonym.key"
+
+
+def outcome(site: Site, state: str, rule: str = "trial") -> dict[str, Any]:
+    (record,) = site.records(state)
+    found: dict[str, Any] = record["outcomes"][rule]
+    return found
+
+
+def published_files(site: Site, rule: str = "trial") -> list[pydicom.Dataset]:
+    paths = sorted((site.output / rule).rglob("*.dcm"))
+    return [pydicom.dcmread(path) for path in paths]
+
+
+def test_the_files_are_those_of_the_core_and_the_record_names_pseudonym_and_key(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE", Anonymise={"Keep": ["ModifiedDates"], "Project": "T7"})
+    files = canary_study()
+    send(site, files)
+    site.once()
+    key = Key(bytes.fromhex(key_file(site).read_text()))
+    wanted = {anonymised(data, key=key, project="T7", keep=frozenset({"ModifiedDates"})) for data in files}
+    found = {path.read_bytes() for path in (site.output / "trial").rglob("*.dcm")}
+    # Orthanc received the bytes that were uploaded.
+    assert found == wanted
+    one = published_files(site)[0]
+    (name,) = site.published("trial")
+    assert name == f"{one.PatientID}-{one.PatientName}-{one.StudyID}"
+    (folder, *_) = sorted(path.name for path in (site.output / "trial" / name).iterdir())
+    assert folder == f"SE1-{one.SeriesDate}-{one.SeriesInstanceUID}"
+    told = outcome(site, "done")
+    assert (told["pseudonym"], told["pseudonym_key"]) == (one.PatientID, key.id)
+    assert "withheld" not in told
+    assert told["instances"] == len(files)
+    assert key_file(site).read_text().strip() not in json.dumps(site.records("done"))
+
+
+def test_the_key_file_is_for_its_owner_alone(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    send(site, canary_study())
+    site.once()
+    assert stat.S_IMODE(key_file(site).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("how", ["missing", "another"])
+def test_a_lost_key_defers_until_it_is_restored(site: Site, how: str) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    send(site, canary_study())
+    site.once()
+    kept = key_file(site).with_name("backup")
+    key_file(site).rename(kept)
+    if how == "another":
+        key_file(site).write_text("ab" * 32 + "\n")
+        key_file(site).chmod(0o600)
+    send(site, canary_study("CNRYSECOND"))
+    site.once()
+    told = outcome(site, "deferred")
+    assert told["error"]["kind"] == "KeyUnavailable"
+    assert "restore it" in told["error"]["text"]
+    assert len(site.published("trial")) == 1
+    with site.processor():
+        wait_until(lambda: site.log.exists(), 20, "the processor runs")
+        kept.replace(key_file(site))
+        site.wait_published("trial", 2)
+        site.wait_states(done=2)
+
+
+def test_without_the_note_in_state_the_ledger_knows_the_key(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    send(site, canary_study())
+    site.once()
+    (site.spool / "state" / "pseudonym-key.json").unlink()
+    key_file(site).unlink()
+    send(site, canary_study("CNRYSECOND"))
+    site.once()
+    assert outcome(site, "deferred")["error"]["kind"] == "KeyUnavailable"
+    assert not key_file(site).exists()
+
+
+def test_what_may_show_a_name_is_withheld_counted_and_named(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    files = canary_study()
+    burned = pydicom.dcmread(io.BytesIO(files[0]))
+    burned.BurnedInAnnotation = "YES"
+    burned.SeriesInstanceUID, burned.SOPInstanceUID = datasets.uid("burned"), datasets.uid("burned", 1)
+    burned.file_meta.MediaStorageSOPInstanceUID = burned.SOPInstanceUID
+    data = io.BytesIO()
+    burned.save_as(data)
+    send(site, [*files, data.getvalue()])
+    site.once()
+    told = outcome(site, "done")
+    (instance,) = site.orthanc.post(
+        "/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": burned.SOPInstanceUID}}
+    )
+    assert told["withheld"] == {"count": 1, "instances": {instance: "BurnedInAnnotation is YES"}}
+    assert told["instances"] == len(files) == len(published_files(site))
+    (name,) = site.published("trial")
+    assert len(list((site.output / "trial" / name).iterdir())) == 2
+
+
+@pytest.mark.parametrize("action", ["DOWNLOAD", "ZIP"])
+def test_when_everything_is_withheld_it_fails_and_leaves_nothing(site: Site, action: str) -> None:
+    site.rule("trial", Action=[action, "ANONYMISE"])
+    files = canary_study(BurnedInAnnotation="YES")
+    send(site, files)
+    site.once(expect=1)
+    told = outcome(site, "failed")
+    assert told["error"]["kind"] == "EverythingWithheld"
+    assert told["withheld"]["count"] == len(files)
+    assert site.published("trial") == []
+    assert site.leftovers() == []
+
+
+def test_cut_pixel_data_fail_naming_the_instance_and_nothing_is_published(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    cut = pydicom.dcmread(io.BytesIO(canary_study()[0]))
+    cut.PixelData = cut.PixelData[:-10]
+    data = io.BytesIO()
+    cut.save_as(data)
+    send(site, [*canary_study()[1:], data.getvalue()])
+    done = site.once(expect=1)
+    told = outcome(site, "failed")
+    (instance,) = site.orthanc.post(
+        "/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": cut.SOPInstanceUID}}
+    )
+    assert (told["error"]["kind"], told["error"]["instance"]) == ("Malformed", instance)
+    assert site.published("trial") == []
+    assert_nothing_left(site, canary_study(), done.stderr)
+
+
+def test_a_patient_who_is_not_in_the_table_waits_until_he_is(site: Site) -> None:
+    table = site.rules / "trial.csv"
+    table.write_text("PatientID,Pseudonym\nSOMEBODY,T7-001\n")
+    site.rule("trial", Action="ANONYMISE", Anonymise={"PseudonymTable": "trial.csv"})
+    send(site, canary_study())
+    site.once()
+    assert outcome(site, "deferred")["error"]["kind"] == "PatientNotListed"
+    assert site.published("trial") == []
+    with site.processor():
+        wait_until(lambda: (site.output / "trial").is_dir() and site.log.exists(), 20, "the processor runs")
+        table.write_text(f"\ufeffPatientID;Pseudonym\nSOMEBODY;T7-001\n{PATIENT_ID};T7-002\n")
+        site.wait_published("trial")
+    assert [str(one.PatientID) for one in published_files(site)] == ["T7-002"] * 6
+    assert site.published("trial")[0].startswith("T7-002-T7-002-")
+
+
+def test_check_tells_what_is_wrong_with_a_table(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE", Anonymise={"PseudonymTable": "trial.csv"})
+    assert "trial.csv can't be read" in site.run("check", expect=1).stdout
+    (site.rules / "trial.csv").write_text("PatientID,Pseudonym\nA,T1\nA,T2\n")
+    found = site.run("check", expect=1).stdout
+    assert "line 3" in found
+    assert "T2" not in found
+    (site.rules / "trial.csv").write_text("PatientID,Pseudonym\nA,T1\n")
+    site.run("check")
+
+
+def test_files_of_two_issuers_are_not_published_under_one_pseudonym(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    files = canary_study()
+    other = pydicom.dcmread(io.BytesIO(files[0]))
+    other.IssuerOfPatientID = "ANOTHER"
+    data = io.BytesIO()
+    other.save_as(data)
+    send(site, [data.getvalue(), *files[1:]])
+    site.once(expect=1)
+    assert outcome(site, "failed")["error"]["kind"] == "PatientsMixed"
+    assert site.published("trial") == []
+
+
+def test_a_name_that_is_taken_gets_digits_of_the_new_uid(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    key_file(site).parent.mkdir()
+    key_file(site).write_text("ab" * 32 + "\n")
+    key_file(site).chmod(0o600)
+    files = canary_study()
+    key = Key(bytes.fromhex("ab" * 32))
+    one = pydicom.dcmread(io.BytesIO(anonymised(files[0], key=key, project="trial")))
+    name = f"{one.PatientID}-{one.PatientID}-{one.StudyID}"
+    (site.output / "trial" / name).mkdir(parents=True)
+    send(site, files)
+    site.once()
+    digits = hashlib.sha256(one.StudyInstanceUID.encode()).hexdigest()[:8]
+    assert site.published("trial") == [name, f"{name}-{digits}"]
+
+
+def test_another_option_has_it_done_again(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    study = send(site, canary_study())
+    site.once()
+    site.rule("trial", Action="ANONYMISE", Anonymise={"Keep": ["FullDates"]})
+    lua = {"format": 1, "level": "Study", "id": study, "source": "lua", "time": "2030-01-01T00:00:00Z"}
+    (site.spool / "incoming" / "x.json").write_text(json.dumps(lua))
+    site.once()
+    assert len(site.published("trial")) == 1
+    assert {one.StudyDate for one in published_files(site)} == {"20260102"}
+
+
+def test_reidentify_finds_the_patient(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    send(site, canary_study(IssuerOfPatientID="CLINIC"))
+    send(site, datasets.make_study("OTHER"))
+    send(site, datasets.make_study("", "nobody", StudyInstanceUID="1.2.3.4"))
+    site.once()
+    pseudonyms = {str(one.PatientID) for one in published_files(site)}
+    assert len(pseudonyms) == 3
+    found = {site.run("reidentify", one.lower(), "--rule", "trial").stdout for one in pseudonyms}
+    assert found == {f"{PATIENT_ID}\tCLINIC\n", "OTHER\n", "1.2.3.4\n"}
+    candidates = site.root / "candidates.txt"
+    candidates.write_text(f"NOBODY\n{PATIENT_ID}\tCLINIC\n")
+    known = [
+        one
+        for one in pseudonyms
+        if site.run("reidentify", one, "--rule", "trial", "--candidates", str(candidates), expect=None).returncode == 0
+    ]
+    assert len(known) == 1
+    lost = site.run("reidentify", "AAAAAAAAAAAAAAAA", "--rule", "trial", expect=1)
+    assert lost.stdout == ""
+    assert "nobody in Orthanc" in lost.stderr
+    site.run("reidentify", "X", "--rule", "nothing", expect=2)
+
+
+def test_reidentify_makes_no_key(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    site.run("reidentify", "AAAAAAAAAAAAAAAA", "--rule", "trial", expect=1)
+    assert not key_file(site).exists()
+
+
+def test_a_worker_that_is_killed_loses_nothing(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    send(site, datasets.make_study("P", series=4, instances=40))
+    with site.processor() as processor:
+        killed = 0
+        while killed < 3 and not site.markers("done"):
+            for child in children(processor.pid):
+                os.kill(child, 9)
+                killed += 1
+        site.wait_published("trial", timeout_s=120)
+    assert killed
+    assert len(published_files(site)) == 160
+
+
+def children(pid: int) -> list[int]:
+    """The processes that anonymise for a processor, once they are at work."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(one) for one in task.read_text().split()]
+    return [one for one in found if b"deidentify.worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
