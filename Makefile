@@ -7,7 +7,7 @@ STAMPS := $(VENV)/.stamps
 # The real pipeline behind, for the tests; its own environment, as it needs other versions of the same libraries.
 HURAHURA := .venv-hurahura
 
-.PHONY: demo test check fix bench clean system-demo system-test
+.PHONY: demo test check compose-test fix bench clean system-demo system-test system-compose
 
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
@@ -25,6 +25,10 @@ check: system-test $(STAMPS)/test
 bench: system-test $(STAMPS)/test
 	$(BIN)/python -m benchmarks.download
 
+# The Compose set-up in containers; as root. ARGS=--keep leaves the images for the next time.
+compose-test: system-compose $(STAMPS)/compose
+	$(BIN)/python tests/compose/run.py $(ARGS)
+
 fix: $(STAMPS)/test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -35,6 +39,10 @@ system-demo:
 
 system-test: system-demo
 	@scripts/install-system-packages dcmtk lua5.3 curl nginx-light postgresql orthanc-postgresql orthanc-dicomweb systemd
+
+system-compose:
+	@scripts/install-system-packages podman runc netavark aardvark-dns iptables iproute2 catatonit debootstrap \
+		$$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
 $(STAMPS)/venv:
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +60,10 @@ $(STAMPS)/test: $(STAMPS)/package
 $(HURAHURA)/.installed:
 	$(PYTHON) -m venv $(HURAHURA)
 	$(HURAHURA)/bin/pip install -q --disable-pip-version-check hurahura==0.2.4
+	touch $@
+
+$(STAMPS)/compose: $(STAMPS)/package
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[compose]'
 	touch $@
 
 clean:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import json
 import socket
 import struct
@@ -11,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autorthanc_spool.settings import load_settings
+from autorthanc_spool.settings import Settings, load_settings
 
 # A service on this machine answers at once.
 PATIENCE_S = 3.0
@@ -22,32 +21,29 @@ _ASSOCIATE_RQ, _ASSOCIATE_AC, _ASSOCIATE_RJ = 1, 2, 3
 
 @dataclass(frozen=True)
 class Port:
-    """A port to be published, and how to tell that our own service has it already."""
+    """A port to be published, and how our own service there is known: what it is asked, and whether an answer is its."""
 
     variable: str
     host: str
     number: int
-    is_ours: Callable[[int], bool]
+    question: bytes
+    is_ours: Callable[[bytes], bool]
 
 
 def check(environ: Mapping[str, str], folder: Path) -> list[str]:
     """Give a sentence for each port that another program holds; note in `folder` which were free.
 
-    A port that was free at an earlier look, and is answered as our own service would, is held by that service.
+    A port that was free at an earlier look is held by our own service since, unless the answer is another one's. A
+    connection that is closed at once is ours too: the engine listens for a service that is still starting.
     """
     settings = load_settings({}, environ, folder)
-    wanted = (
-        Port("ORTHANC_WEB_PORT", "0.0.0.0", settings.web_port or 80, _answers_as_nginx),  # noqa: S104 - only tried
-        Port("ORTHANC_AET_PORT", "0.0.0.0", settings.aet_port, _answers_as_dicom),  # noqa: S104 - only tried
-        Port("POSGRES_DOCKER_EXPOSE_PORT", "127.0.0.1", settings.postgres_port, _answers_as_postgresql),
-    )
     notes = folder / "ports.json"
     earlier = json.loads(notes.read_text()) if notes.exists() else {}
     problems = []
-    for port in wanted:
+    for port in _wanted(settings):
         if not is_taken(port.host, port.number):
             earlier[port.variable] = port.number
-        elif earlier.get(port.variable) != port.number or not port.is_ours(port.number):
+        elif earlier.get(port.variable) != port.number or not _is_held_by_us(port):
             problems.append(
                 f"{port.variable} is {port.number}, and another program of this machine listens there. Set "
                 f"{port.variable} in .env to a free port, or stop that program: "
@@ -55,6 +51,26 @@ def check(environ: Mapping[str, str], folder: Path) -> list[str]:
             )
     notes.write_text(json.dumps(earlier))
     return problems
+
+
+def _wanted(settings: Settings) -> tuple[Port, ...]:
+    everywhere = "0.0.0.0"  # noqa: S104 - only tried
+    web = b"GET /autorthanc-health HTTP/1.0\r\n\r\n"
+    # The request to go on with TLS, which is answered by one letter before any password:
+    # https://www.postgresql.org/docs/current/protocol-message-formats.html
+    index = struct.pack("!ii", 8, 80877103)
+    return (
+        Port("ORTHANC_WEB_PORT", everywhere, settings.web_port or 80, web, lambda found: b"autorthanc\n" in found),
+        # One that doesn't know us rejects the association, which is an answer as well.
+        Port(
+            "ORTHANC_AET_PORT", everywhere, settings.aet_port, _association_request(),
+            lambda found: found[0] in {_ASSOCIATE_AC, _ASSOCIATE_RJ},
+        ),
+        Port(
+            "POSGRES_DOCKER_EXPOSE_PORT", "127.0.0.1", settings.postgres_port, index,
+            lambda found: found[:1] in {b"S", b"N"},
+        ),
+    )  # fmt: skip
 
 
 def is_taken(host: str, port: int) -> bool:
@@ -69,35 +85,24 @@ def is_taken(host: str, port: int) -> bool:
     return False
 
 
-def _answers_as_nginx(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+def _is_held_by_us(port: Port) -> bool:
     try:
-        connection.request("GET", "/autorthanc-health")
-        return connection.getresponse().read(100) == b"autorthanc\n"
-    except (OSError, http.client.HTTPException):
+        answer = _answer(port.number, port.question)
+    except TimeoutError:
         return False
-    finally:
-        connection.close()
-
-
-def _answers_as_dicom(port: int) -> bool:
-    # One that doesn't know us rejects the association, which is an answer as well.
-    return _answer(port, _association_request())[:1] in {bytes([_ASSOCIATE_AC]), bytes([_ASSOCIATE_RJ])}
-
-
-def _answers_as_postgresql(port: int) -> bool:
-    # The request to go on with TLS, which is answered by one letter before any password:
-    # https://www.postgresql.org/docs/current/protocol-message-formats.html
-    return _answer(port, struct.pack("!ii", 8, 80877103))[:1] in {b"S", b"N"}
+    except OSError:
+        return True
+    return not answer or port.is_ours(answer)
 
 
 def _answer(port: int, question: bytes) -> bytes:
-    try:
-        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
-            connection.sendall(question)
-            return connection.recv(100)
-    except OSError:
-        return b""
+    """Ask, and give what comes until the connection is closed, or at first where it stays open. Raises OSError."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as connection:
+        connection.sendall(question)
+        answer = connection.recv(1000)
+        while answer.startswith(b"HTTP/") and len(answer) < 2000 and (more := connection.recv(1000)):
+            answer += more
+        return answer
 
 
 def _association_request() -> bytes:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
+CACHE = CHECKOUT / ".cache/compose-test"
 BASE = "autorthanc-test/debian"
 STAND_INS = {
     "nginx": "nginx:1.30.4-alpine-slim",
@@ -37,6 +38,8 @@ default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
+[network]
+network_config_dir = "{folder}/networks"
 """
 
 
@@ -63,6 +66,10 @@ class Engine:
         """Tell what the engine found when it last asked."""
         return self.run("inspect", "--format", "{{.State.Health.Status}}", container).strip() == "healthy"
 
+    def clear(self, site: Path) -> None:
+        """Remove containers, networks and volumes of a site."""
+        self.compose(site, "down", "--volumes", "--remove-orphans")
+
     def _run(self, command: list[str], **options: object) -> str:
         options.setdefault("stderr", subprocess.PIPE)
         done = subprocess.run(command, env=self._environ, stdout=subprocess.PIPE, check=False, **options)  # type: ignore[call-overload]
@@ -85,6 +92,13 @@ class Podman(Engine):
         except CommandFailed:
             return False
         return True
+
+    def clear(self, site: Path) -> None:
+        # podman-compose's own `down` leaves the containers that --scale had added.
+        self.run("rm", "--all", "--force", "--time", "5")
+        self.run("pod", "rm", "--all", "--force")
+        for kind in ("network", "volume"):
+            self.run(kind, "prune", "--force")
 
 
 @contextmanager
@@ -123,7 +137,7 @@ def _answers(engine: Engine) -> bool:
 def podman(folder: Path) -> Iterator[Engine]:
     """Set Podman up with storage of the test's own, and with podman-compose."""
     configuration = folder / "containers.conf"
-    configuration.write_text(_PODMAN_CONFIGURATION)
+    configuration.write_text(_PODMAN_CONFIGURATION.format(folder=folder))
     root = ["--root", f"{folder}/storage", "--runroot", f"{folder}/run"]
     wrapper = folder / "podman"
     wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("podman")} {" ".join(root)} "$@"\n')
@@ -141,10 +155,10 @@ def until(what: str, holds: object, patience_s: float = 90.0) -> None:
         time.sleep(0.5)
 
 
-def build_images(engine: Engine, cache: Path) -> None:
+def build_images(engine: Engine) -> None:
     """Build the stand-ins, and the processor by its own Dockerfile."""
     if not engine.run("images", "--quiet", BASE).strip():
-        _import_base(engine, cache)
+        _import_base(engine)
     for name in _MACHINE_FILES:
         target = HERE / "python/machine" / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,8 +173,8 @@ def _build(engine: Engine, image: str, folder: Path) -> None:
     engine.run("build", "--network", "host", "--tag", image, str(folder))
 
 
-def _import_base(engine: Engine, cache: Path) -> None:
-    tree, archive = cache / "debian", cache / "debian.tar"
+def _import_base(engine: Engine) -> None:
+    tree, archive = CACHE / "debian", CACHE / "debian.tar"
     if not archive.exists():
         print("fetching Debian 13", flush=True)
         shutil.rmtree(tree, ignore_errors=True)

@@ -1,22 +1,25 @@
 """The whole Compose set-up for real: containers, networks, owners, restarts; a study in by DICOM, files out.
 
-Not part of the other tests: needs root, an engine (Docker or Podman), debootstrap, and Debian's packages.
+Not part of the other tests: needs root, an engine (Podman or Docker), and Debian's packages, and takes some minutes.
+Nothing stays: no container, network, mount, packet filter, process or image (see confinement.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from engines import CHECKOUT, Engine, build_images, docker, podman, until
+from confinement import confined, groups_removed
+from engines import CACHE, Engine, build_images, docker, podman, until
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
@@ -94,7 +97,7 @@ def _study(patient: str) -> Iterator[Dataset]:
 def site(engine: Engine) -> Iterator[Site]:
     """Lay a site out as `init` does, with ports and times of the test's; take everything away at the end."""
     # Docker makes project names of folders' names, and takes nothing but these characters.
-    folder = Path(tempfile.mkdtemp(prefix="autorthanc-test-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="autorthanc-test-", dir=CACHE)).resolve()
     folder = folder.rename(folder.with_name(re.sub(r"[^a-z0-9-]", "x", folder.name.lower())))
     init.lay_out(folder, init.Person(UID, GID, "0815"))
     ports = {name: _free_port() for name in ("ORTHANC_WEB_PORT", "ORTHANC_AET_PORT", "POSGRES_DOCKER_EXPOSE_PORT")}
@@ -107,7 +110,7 @@ def site(engine: Engine) -> Iterator[Site]:
     try:
         yield Site(engine, folder, ports)
     finally:
-        engine.compose(folder, "down", "--volumes")
+        engine.clear(folder)
         shutil.rmtree(folder)
 
 
@@ -177,29 +180,77 @@ STEPS = (
 )
 
 
-def main() -> None:
-    """Build, run the steps in order, and say how it went."""
+ENGINES = {"docker": docker, "podman": podman}
+
+
+def _engine(options: argparse.Namespace) -> AbstractContextManager[Engine]:
+    folder = CACHE / options.engine
+    folder.mkdir(exist_ok=True)
+    return ENGINES[options.engine](folder)
+
+
+def build(options: argparse.Namespace) -> None:
+    """Make the images; the only part that reaches out of this machine, for packages."""
+    with _engine(options) as engine:
+        build_images(engine)
+
+
+def take_the_steps(options: argparse.Namespace) -> None:
+    """Bring everything up, and run the steps in order."""
+    with _engine(options) as engine, site(engine) as here:
+        try:
+            here.up()
+            for step in STEPS:
+                print(step.__name__.replace("_", " "), flush=True)
+                step(here)
+        except BaseException:
+            print(here.logs()[-20_000:], file=sys.stderr)
+            raise
+
+
+# Each in a room of its own; the second without the machine's network.
+STAGES = {"build": build, "steps": take_the_steps}
+
+
+def main() -> int:
+    """Build, run the steps, and say how it went."""
+    options = _options()
+    if options.stage:
+        STAGES[options.stage](options)
+        return 0
+    problem = _what_is_missing(options.engine)
+    if problem:
+        print(problem, file=sys.stderr)
+        return 2
+    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        with groups_removed():
+            failed = any(confined([*sys.argv[1:], f"--stage={stage}"], with_network=stage == "build") for stage in STAGES)
+    finally:
+        if not options.keep:
+            shutil.rmtree(CACHE)
+    print("it failed; the reason stands above" if failed else f"{len(STEPS)} passed, 0 failed")
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--engine", choices=("docker", "podman"), default="docker" if shutil.which("dockerd") else "podman"
-    )
-    parser.add_argument("--cache", type=Path, default=CHECKOUT / ".cache/compose-test", help="images stay here")
-    options = parser.parse_args()
-    folder = options.cache / options.engine
-    folder.mkdir(parents=True, exist_ok=True)
-    with {"docker": docker, "podman": podman}[options.engine](folder) as engine:
-        build_images(engine, options.cache)
-        with site(engine) as here:
-            try:
-                here.up()
-                for step in STEPS:
-                    print(step.__name__.replace("_", " "), flush=True)
-                    step(here)
-            except BaseException:
-                print(here.logs()[-20_000:], file=sys.stderr)
-                raise
-    print(f"{len(STEPS)} passed, 0 failed")
+    parser.add_argument("--engine", choices=ENGINES, default="podman")
+    parser.add_argument("--keep", action="store_true", help=f"leave the images for the next time, in {CACHE}")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _what_is_missing(engine: str) -> str | None:
+    if os.geteuid() != 0:
+        return "compose-test makes namespaces and networks, so it must run as root: sudo make compose-test"
+    programs = {
+        "podman": ("podman", "runc", "iptables"),
+        "docker": ("dockerd", "docker"),
+    }[engine]
+    missing = [name for name in (*programs, "debootstrap", "unshare", "ip", "catatonit") if not shutil.which(name)]
+    return f"these programs are missing: {', '.join(missing)}; `make compose-test` installs them" if missing else None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -64,6 +64,14 @@ def test_a_port_that_our_own_service_holds_is_fine(tmp_path: Path, variable: str
         assert ports.check(chosen(**{variable: port}), tmp_path) == []
 
 
+@pytest.mark.parametrize("variable", OURS)
+def test_a_port_that_our_own_service_holds_while_it_starts_is_fine(tmp_path: Path, variable: str) -> None:
+    # The engine listens for it, and closes each connection.
+    with answering(b"") as port:
+        (tmp_path / "ports.json").write_text(json.dumps({variable: port}))
+        assert ports.check(chosen(**{variable: port}), tmp_path) == []
+
+
 @pytest.mark.parametrize(("variable", "reply"), OURS.items())
 def test_a_service_of_the_same_kind_that_was_there_first_is_said(tmp_path: Path, variable: str, reply: bytes) -> None:
     with answering(reply) as port:
@@ -77,6 +85,13 @@ def test_another_program_that_came_since_is_said(tmp_path: Path, variable: str) 
     with answering(b"220 mail\r\n") as port:
         (tmp_path / "ports.json").write_text(json.dumps({variable: port}))
         assert len(ports.check({**environ, variable: str(port)}, tmp_path)) == 1
+
+
+def test_another_program_that_says_nothing_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        (tmp_path / "ports.json").write_text(json.dumps({"ORTHANC_WEB_PORT": taken}))
+        assert len(ports.check(chosen(ORTHANC_WEB_PORT=taken), tmp_path)) == 1
 
 
 def test_free_ports_are_remembered(tmp_path: Path) -> None:
