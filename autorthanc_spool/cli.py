@@ -13,10 +13,10 @@ from typing import Any
 
 import click
 
-from autorthanc_spool import __version__, assembly, cli_upkeep, marker, views
+from autorthanc_spool import __version__, assembly, cli_upkeep, marker, preflight, views
 from autorthanc_spool.cli_options import resource_id_of, with_settings
 from autorthanc_spool.dicom import Level
-from autorthanc_spool.errors import RulesInvalid, SpoolError, UsageError
+from autorthanc_spool.errors import RulesInvalid, SettingsError, SpoolError, UsageError
 from autorthanc_spool.lifecycle import Event, State
 from autorthanc_spool.settings import Settings
 
@@ -155,7 +155,9 @@ def enqueue(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> No
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
 @with_settings
 def check(settings: Settings, files: tuple[Path, ...]) -> None:
-    """Check the settings and the rules, or some rule files: every problem with its line."""
+    """Check settings, folders, ports and rules, or some rule files alone: every problem with its place."""
+    if not files and (problems := preflight.problems(settings)):
+        raise SettingsError(problems)
     views.show_check(assembly.check(settings, files))
 
 

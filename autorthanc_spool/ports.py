@@ -21,7 +21,7 @@ _ASSOCIATE_RQ, _ASSOCIATE_AC, _ASSOCIATE_RJ = 1, 2, 3
 
 @dataclass(frozen=True)
 class Port:
-    """A port to be published, and how our own service there is known: what it is asked, and whether an answer is its."""
+    """A port to be published, and how our own service there is known: by its answer to a question."""
 
     variable: str
     host: str

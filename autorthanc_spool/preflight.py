@@ -1,4 +1,4 @@
-"""What must hold before `up` starts anything: each thing that doesn't is one sentence."""
+"""What must hold before anything starts, for `up` and for `check`: each thing that doesn't is one sentence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from autorthanc_spool import orthanc_config
-from autorthanc_spool.errors import SettingsError
+from autorthanc_spool import assembly, folders, orthanc_config
+from autorthanc_spool.errors import SettingsError, SpoolError
 from autorthanc_spool.settings import Settings
 
 # Debian installs it here, where the search path of ordinary users doesn't lead.
@@ -31,12 +31,33 @@ _PREFIX = b"DICM"
 def check(settings: Settings, environ: Mapping[str, str], more_places: str = MORE_PLACES) -> Path:
     """Give Orthanc's program. Raises SettingsError with everything that is in the way."""
     orthanc = shutil.which("Orthanc", path=f"{environ.get('PATH', '')}:{more_places}")
-    problems = [*_password(settings), *_ports(settings), *_data_folder(settings)]
+    problems = [*_password(settings), *_ports(settings), *folders.problems(settings), *_data_folder(settings)]
     if orthanc is None:
         problems.append("Orthanc isn't installed (there is no program Orthanc); apt-get install orthanc installs it.")
     if orthanc is None or problems:
         raise SettingsError(problems)
     return Path(orthanc)
+
+
+def problems(settings: Settings) -> list[str]:
+    """Give what `check` has to say of this machine; nothing is started, made or changed."""
+    found = [*_password(settings), *folders.problems(settings)]
+    if _has_an_orthanc_of_its_own(settings) and not _is_running(settings):
+        # Root opens the ports below 1024 for Docker, whoever checks.
+        found += _ports(settings, is_root_on_the_way=True)
+    return found
+
+
+def _has_an_orthanc_of_its_own(settings: Settings) -> bool:
+    """Tell whether the ports of the settings are ours to open, and not those of an Orthanc that was there before."""
+    return settings.orthanc_url == f"http://127.0.0.1:{orthanc_config.web_port(settings)}"
+
+
+def _is_running(settings: Settings) -> bool:
+    try:
+        return assembly.orthanc(settings).system().get("Name") == settings.display_name
+    except SpoolError:
+        return False
 
 
 def _password(settings: Settings) -> Iterator[str]:
@@ -47,18 +68,18 @@ def _password(settings: Settings) -> Iterator[str]:
         )
 
 
-def _ports(settings: Settings) -> Iterator[str]:
+def _ports(settings: Settings, *, is_root_on_the_way: bool = False) -> Iterator[str]:
     web, dicom = orthanc_config.web_port(settings), settings.aet_port
     if web == dicom:
         yield f"ORTHANC_AET_PORT is {dicom}, which Orthanc's web server has without Docker; set one of the two."
         return
     for name, port in (("ORTHANC_WEB_PORT", web), ("ORTHANC_AET_PORT", dicom)):
-        problem = _why_not(name, port)
+        problem = _why_not(name, port, is_root_on_the_way)
         if problem:
             yield f"{name}: {problem}"
 
 
-def _why_not(variable: str, port: int) -> str | None:
+def _why_not(variable: str, port: int, is_root_on_the_way: bool) -> str | None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         # As Orthanc does: connections that ended lately don't count as use.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,7 +87,7 @@ def _why_not(variable: str, port: int) -> str | None:
             listener.bind(("0.0.0.0", port))  # noqa: S104 - Orthanc binds all interfaces as well
             listener.listen()
         except PermissionError:
-            return f"port {port} is for root only; set {variable} to a port above 1023."
+            return None if is_root_on_the_way else f"port {port} is for root only; set {variable} to a port above 1023."
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return (

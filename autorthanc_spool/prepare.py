@@ -18,9 +18,9 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool import ports
+from autorthanc_spool import folders, ports
 from autorthanc_spool.errors import SettingsError
-from autorthanc_spool.settings import Settings, load_settings
+from autorthanc_spool.settings import Settings, load_settings, written_badly
 from autorthanc_spool.shelves import SHARED_MODE, Shelves
 
 # User and group of the images orthancteam/orthanc and postgres (Debian variant); both happen to be the same numbers.
@@ -44,12 +44,16 @@ class Folder:
 def check_site(environ: Mapping[str, str], root: Path) -> list[str]:
     """Check settings, make folders and deliver passwords; give what is wrong, as sentences.
 
-    `root` holds the mount points `site` and `passwords`. Needs root's rights over both.
+    `root` holds the mount points `site`, `passwords`, and `project` with the `.env` as it was written: Compose expands
+    what it reads there, so that the environment doesn't show it. Needs root's rights over `site` and `passwords`.
     """
+    written = written_badly(root / "project" / ".env")
     try:
         settings = load_settings({}, environ, root / "site")
     except SettingsError as error:
-        return error.problems
+        return [*written, *error.problems]
+    if written:
+        return written
     problems = [*_private_files(settings, root / "site" / "secrets"), *_quotes(settings)]
     for folder in _folders(settings, root / "site"):
         problems += _prepare_folder(folder, settings, environ)
@@ -64,6 +68,7 @@ def _private_files(settings: Settings, folder: Path) -> Iterator[str]:
     named = {
         "AUTORTHANC_PSEUDONYM_KEY_FILE": settings.pseudonym_key_file,
         "AUTORTHANC_AUDIT_LOG": settings.audit_log,
+        "AUTORTHANC_CA_FILE": settings.ca_file,
     }
     for variable, path in named.items():
         if path and not path.is_relative_to(folder):
@@ -92,18 +97,15 @@ def _folders(settings: Settings, site: Path) -> tuple[Folder, ...]:
 def _prepare_folder(folder: Folder, settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     named = f"{folder.variable} is {environ.get(folder.variable, folder.path.name)}"
     if not folder.path.is_dir():
-        yield f"{named}, which is no folder; name a folder, or move the file away."
+        yield folders.no_folder(named)
         return
     if _is_new(folder.path):
         os.chown(folder.path, settings.uid, settings.gid)
         folder.path.chmod(folder.mode)
     if not _is_usable(folder, settings.uid, settings.gid):
-        status = folder.path.stat()
-        yield (
-            f"{named}; that folder belongs to user {status.st_uid} and group {status.st_gid} with permissions "
-            f"{status.st_mode & 0o7777:o}, so user {settings.uid} and group {settings.gid} can't "
-            f"{'write' if folder.is_written else 'read'} there. Set UID and GID in .env to numbers that can, "
-            f"or give it away with: sudo chown {settings.uid}:{settings.gid} FOLDER"
+        shown = environ.get(folder.variable, folder.path.name)
+        yield folders.denied(
+            named, shown, folder.path.stat(), is_written=folder.is_written, who=(settings.uid, settings.gid)
         )
 
 
@@ -135,7 +137,7 @@ def _as_user(uid: int, gid: int, question: Callable[[], bool]) -> bool:
 def _prepare_storage(path: Path, gid: int, environ: Mapping[str, str]) -> Iterator[str]:
     named = f"ORTAHNC_DB_STORAGE_PATH is {environ.get('ORTAHNC_DB_STORAGE_PATH', path.name)}"
     if not path.is_dir():
-        yield f"{named}, which is no folder; name a folder, or move the file away."
+        yield folders.no_folder(named)
         return
     foreign = sum(not _STORAGE_ENTRY.fullmatch(entry.name) for entry in path.iterdir())
     if foreign:
@@ -151,8 +153,8 @@ def _give_away(path: Path, uid: int, gid: int, named: str) -> None:
     if any(path.iterdir()):
         _say(f"{named}; giving it to user {uid}, as which Orthanc runs. With a large archive this takes a while.")
     # The top comes last, so that an interrupted run begins again.
-    for _, folders, files, descriptor in os.fwalk(path, topdown=False):
-        for name in (*files, *folders):
+    for _, inside, files, descriptor in os.fwalk(path, topdown=False):
+        for name in (*files, *inside):
             os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)
     path.chmod(0o750)
     os.chown(path, uid, gid)

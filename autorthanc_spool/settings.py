@@ -21,7 +21,7 @@ from typing import Any, Literal
 from autorthanc_spool import contradictions, envfile
 from autorthanc_spool.errors import SettingsError
 from autorthanc_spool.values import Refused, SecretStr
-from autorthanc_spool.variables import NAMES, VARIABLES, Variable
+from autorthanc_spool.variables import FORMER_NAMES, NAMES, VARIABLES, Variable
 
 # Orthanc's own default for its web server; used where ORTHANC_WEB_PORT isn't set.
 DEFAULT_WEB_PORT = 8042
@@ -100,7 +100,7 @@ def load_settings(overrides: Mapping[str, str], environ: Mapping[str, str], dire
         _layer(environ, lambda _: "in the environment"),
         _layer(file.values, lambda name: f"in .env line {file.lines[name]}"),
     )
-    problems = list(file.problems)
+    problems = [*file.problems, *_former_names(file)]
     found: dict[str, Any] = {}
     for variable in VARIABLES:
         with _collected(problems):
@@ -112,6 +112,19 @@ def load_settings(overrides: Mapping[str, str], environ: Mapping[str, str], dire
     if problems:
         raise SettingsError(problems)
     return Settings(**found, warnings=file.warnings + _misspelled(file))
+
+
+def written_badly(path: Path) -> list[str]:
+    """Give what is wrong with the way in which a `.env` file is written, whatever its values are."""
+    file = envfile.read(path, NAMES)
+    return [*file.problems, *_former_names(file)]
+
+
+def _former_names(file: envfile.EnvFile) -> Iterator[str]:
+    spellings = {variable.name: variable.spellings for variable in VARIABLES}
+    for name, present in FORMER_NAMES.items():
+        if file.values.get(name) and not file.values.keys() & set(spellings[present]):
+            yield f"{name} in .env line {file.lines[name]} is a name of early versions of autorthanc; write {present}=…"
 
 
 @contextmanager

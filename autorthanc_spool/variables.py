@@ -187,3 +187,12 @@ VARIABLES: tuple[Variable, ...] = (
 )  # fmt: skip
 
 NAMES: frozenset[str] = frozenset(spelling for variable in VARIABLES for spelling in variable.spellings)
+
+# The first versions of autorthanc named these otherwise. A forgotten one would publish into a default folder unnoticed.
+FORMER_NAMES: dict[str, str] = {
+    "AUTOMATION_DATA_STORAGE": "ORTHANC_AUTOMATION_STORAGE_PATH",
+    "GROUPID": "GID",
+    "ORTHANC_AUTO": "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH",
+    "ORTHANC_DB_MNT": "ORTAHNC_DB_STORAGE_PATH",
+    "USERID": "UID",
+}

@@ -43,11 +43,27 @@ network_config_dir = "{folder}/networks"
 """
 
 
+_PODMAN_STORAGE = """[storage]
+driver = "overlay"
+graphroot = "{folder}/containers"
+runroot = "{folder}/containers/run"
+[storage.options]
+additionalimagestores = ["{folder}/images"]
+"""
+
+
 class Engine:
     """Docker or Podman, as far as the test needs one."""
 
-    def __init__(self, program: list[str], composer: list[str], environ: dict[str, str]) -> None:
+    def __init__(
+        self, program: list[str], composer: list[str], environ: dict[str, str], image_options: tuple[str, ...] = ()
+    ) -> None:
         self._program, self._composer, self._environ = program, composer, environ
+        self._image_options = image_options
+
+    def image(self, *arguments: str) -> str:
+        """Run the engine's program on its images."""
+        return self.run(*self._image_options, *arguments)
 
     def run(self, *arguments: str, **options: object) -> str:
         """Run the engine's program; give what it prints. Raises CalledProcessError."""
@@ -94,11 +110,7 @@ class Podman(Engine):
         return True
 
     def clear(self, site: Path) -> None:
-        # podman-compose's own `down` leaves the containers that --scale had added.
-        self.run("rm", "--all", "--force", "--time", "5")
-        self.run("pod", "rm", "--all", "--force")
-        for kind in ("network", "volume"):
-            self.run(kind, "prune", "--force")
+        """Do nothing: containers and volumes lie in a folder of their own, which is removed when all has ended."""
 
 
 @contextmanager
@@ -135,15 +147,14 @@ def _answers(engine: Engine) -> bool:
 
 @contextmanager
 def podman(folder: Path) -> Iterator[Engine]:
-    """Set Podman up with storage of the test's own, and with podman-compose."""
-    configuration = folder / "containers.conf"
+    """Set Podman up with podman-compose, and with places of the test's own for images and, apart, all else."""
+    configuration, storage = folder / "containers.conf", folder / "storage.conf"
     configuration.write_text(_PODMAN_CONFIGURATION.format(folder=folder))
-    root = ["--root", f"{folder}/storage", "--runroot", f"{folder}/run"]
-    wrapper = folder / "podman"
-    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("podman")} {" ".join(root)} "$@"\n')
-    wrapper.chmod(0o755)
-    composer = [str(Path(sys.executable).parent / "podman-compose"), "--podman-path", str(wrapper)]
-    yield Podman([str(wrapper)], composer, os.environ | {"CONTAINERS_CONF": str(configuration)})
+    storage.write_text(_PODMAN_STORAGE.format(folder=folder))
+    (folder / "images").mkdir(exist_ok=True)
+    composer = [str(Path(sys.executable).parent / "podman-compose")]
+    environ = os.environ | {"CONTAINERS_CONF": str(configuration), "CONTAINERS_STORAGE_CONF": str(storage)}
+    yield Podman(["podman"], composer, environ, image_options=("--root", f"{folder}/images"))
 
 
 def until(what: str, holds: object, patience_s: float = 90.0) -> None:
@@ -157,7 +168,7 @@ def until(what: str, holds: object, patience_s: float = 90.0) -> None:
 
 def build_images(engine: Engine) -> None:
     """Build the stand-ins, and the processor by its own Dockerfile."""
-    if not engine.run("images", "--quiet", BASE).strip():
+    if not engine.image("images", "--quiet", BASE).strip():
         _import_base(engine)
     for name in _MACHINE_FILES:
         target = HERE / "python/machine" / name
@@ -170,7 +181,7 @@ def build_images(engine: Engine) -> None:
 
 def _build(engine: Engine, image: str, folder: Path) -> None:
     print(f"building {image}", flush=True)
-    engine.run("build", "--network", "host", "--tag", image, str(folder))
+    engine.image("build", "--network", "host", "--tag", image, str(folder))
 
 
 def _import_base(engine: Engine) -> None:
@@ -181,4 +192,4 @@ def _import_base(engine: Engine) -> None:
         subprocess.run(["debootstrap", "--variant=minbase", "trixie", str(tree)], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["tar", "-C", str(tree), "-cf", str(archive), "."], check=True)
         shutil.rmtree(tree)
-    engine.run("import", str(archive), BASE)
+    engine.image("import", str(archive), BASE)

@@ -9,11 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -26,6 +24,8 @@ from pynetdicom import AE
 
 from autorthanc_spool import init
 
+# Also the name of the project, so nothing but small letters, digits and hyphens.
+SITE = "autorthanc-test"
 UID, GID = 1234, 2345
 SERVICES = ("index-db", "orthanc", "nginx", "processor")
 RULE = {"CheckOn": "Study", "IsActive": True, "Tags": [{"TagName": "StudyDescription", "Value": "brain"}]}
@@ -95,10 +95,9 @@ def _study(patient: str) -> Iterator[Dataset]:
 
 @contextmanager
 def site(engine: Engine) -> Iterator[Site]:
-    """Lay a site out as `init` does, with ports and times of the test's; take everything away at the end."""
-    # Docker makes project names of folders' names, and takes nothing but these characters.
-    folder = Path(tempfile.mkdtemp(prefix="autorthanc-test-", dir=CACHE)).resolve()
-    folder = folder.rename(folder.with_name(re.sub(r"[^a-z0-9-]", "x", folder.name.lower())))
+    """Lay a site out as `init` does, with ports and times of the test's."""
+    folder = CACHE / SITE
+    shutil.rmtree(folder, ignore_errors=not folder.exists())
     init.lay_out(folder, init.Person(UID, GID, "0815"))
     ports = {name: _free_port() for name in ("ORTHANC_WEB_PORT", "ORTHANC_AET_PORT", "POSGRES_DOCKER_EXPOSE_PORT")}
     with (folder / ".env").open("a") as stream:
@@ -111,7 +110,6 @@ def site(engine: Engine) -> Iterator[Site]:
         yield Site(engine, folder, ports)
     finally:
         engine.clear(folder)
-        shutil.rmtree(folder)
 
 
 def _free_port() -> int:
@@ -225,12 +223,18 @@ def main() -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     try:
         with groups_removed():
-            failed = any(confined([*sys.argv[1:], f"--stage={stage}"], with_network=stage == "build") for stage in STAGES)
+            failed = any(
+                confined([*sys.argv[1:], f"--stage={stage}"], with_network=stage == "build") for stage in STAGES
+            )
     finally:
-        if not options.keep:
-            shutil.rmtree(CACHE)
+        for path in _what_goes(options):
+            shutil.rmtree(path, ignore_errors=not path.exists())
     print("it failed; the reason stands above" if failed else f"{len(STEPS)} passed, 0 failed")
     return 1 if failed else 0
+
+
+def _what_goes(options: argparse.Namespace) -> list[Path]:
+    return [CACHE / SITE, CACHE / options.engine / "containers"] if options.keep else [CACHE]
 
 
 def _options() -> argparse.Namespace:

@@ -17,6 +17,7 @@ from tests.helpers import trees
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.waiting import wait_until
 
+AUTHENTICATION = "ORTHANC_AUTHENTICATION_ENABLED"
 EVERYTHING: dict[str, Any] = {"CheckOn": "Study", "IsActive": True, "Tags": []}
 
 
@@ -51,7 +52,7 @@ class Site:
             "ORTHANC_URL": self.orthanc.url,
             "ORTHANC_STABLE_AGE": str(self.orthanc.stable_age_s),
             "AUTORTHANC_POLL_INTERVAL_S": "1",
-            **({"ORTHANC_USERNAME": user, "ORTHANC_PASSWORD": password} if user else {}),
+            **({"ORTHANC_USERNAME": user, "ORTHANC_PASSWORD": password} if user else {AUTHENTICATION: "false"}),
             **self.variables,
         }
 
