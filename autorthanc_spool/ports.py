@@ -85,6 +85,14 @@ def is_taken(host: str, port: int) -> bool:
     return False
 
 
+def speaks_http(port: int) -> bool:
+    """Tell whether a web server answers there, and soon."""
+    try:
+        return _answer(port, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/")
+    except OSError:
+        return False
+
+
 def _is_held_by_us(port: Port) -> bool:
     try:
         answer = _answer(port.number, port.question)

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from autorthanc_spool import assembly, folders, orthanc_config
+from autorthanc_spool import assembly, folders, orthanc_config, ports
 from autorthanc_spool.errors import SettingsError, SpoolError
 from autorthanc_spool.settings import Settings
 
@@ -55,7 +55,9 @@ def _has_an_orthanc_of_its_own(settings: Settings) -> bool:
 
 def _is_running(settings: Settings) -> bool:
     try:
-        return assembly.orthanc(settings).system().get("Name") == settings.display_name
+        # The client is patient with a busy Orthanc; nobody waits that long for what isn't one.
+        is_there = ports.speaks_http(orthanc_config.web_port(settings))
+        return is_there and assembly.orthanc(settings).system().get("Name") == settings.display_name
     except SpoolError:
         return False
 

@@ -117,7 +117,12 @@ def load_settings(overrides: Mapping[str, str], environ: Mapping[str, str], dire
 def written_badly(path: Path) -> list[str]:
     """Give what is wrong with the way in which a `.env` file is written, whatever its values are."""
     file = envfile.read(path, NAMES)
-    return [*file.problems, *_former_names(file)]
+    problems = [*file.problems, *_former_names(file)]
+    layer = _layer(file.values, lambda name: f"in .env line {file.lines[name]}")
+    for variable in VARIABLES:
+        with _collected(problems):
+            _given(variable.spellings, (layer,))
+    return problems
 
 
 def _former_names(file: envfile.EnvFile) -> Iterator[str]:

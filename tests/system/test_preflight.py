@@ -22,6 +22,7 @@ def free_port() -> int:
 
 def settings_of(site: Path, **environ: str) -> Settings:
     ports = {"ORTHANC_WEB_PORT": str(free_port()), "ORTHANC_AET_PORT": str(free_port())}
+    (site / "automation_scripts").mkdir(exist_ok=True)
     return load_settings({}, {"ORTHANC_PASSWORD": "secret"} | ports | environ, site)
 
 
