@@ -67,4 +67,4 @@ $(STAMPS)/compose: $(STAMPS)/package
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(HURAHURA) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(HURAHURA) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

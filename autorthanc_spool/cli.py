@@ -182,7 +182,7 @@ def init(directory: Path) -> None:
     laid_out = site.lay_out(directory, person)
     for path in laid_out.written:
         click.echo(str(laid_out.directory / path))
-    click.echo(f"read {laid_out.directory}/.env and docs/install.md, then: docker compose up", err=True)
+    click.echo(laid_out.next_steps(), err=True)
 
 
 for _command in cli_upkeep.COMMANDS:

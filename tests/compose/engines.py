@@ -43,15 +43,6 @@ network_config_dir = "{folder}/networks"
 """
 
 
-_PODMAN_STORAGE = """[storage]
-driver = "overlay"
-graphroot = "{folder}/containers"
-runroot = "{folder}/containers/run"
-[storage.options]
-additionalimagestores = ["{folder}/images"]
-"""
-
-
 class Engine:
     """Docker or Podman, as far as the test needs one."""
 
@@ -148,13 +139,20 @@ def _answers(engine: Engine) -> bool:
 @contextmanager
 def podman(folder: Path) -> Iterator[Engine]:
     """Set Podman up with podman-compose, and with places of the test's own for images and, apart, all else."""
-    configuration, storage = folder / "containers.conf", folder / "storage.conf"
+    configuration, images = folder / "containers.conf", folder / "images"
     configuration.write_text(_PODMAN_CONFIGURATION.format(folder=folder))
-    storage.write_text(_PODMAN_STORAGE.format(folder=folder))
-    (folder / "images").mkdir(exist_ok=True)
-    composer = [str(Path(sys.executable).parent / "podman-compose")]
-    environ = os.environ | {"CONTAINERS_CONF": str(configuration), "CONTAINERS_STORAGE_CONF": str(storage)}
-    yield Podman(["podman"], composer, environ, image_options=("--root", f"{folder}/images"))
+    images.mkdir(exist_ok=True)
+    # As options, because Podman hands them on to the process that notes a container's end; a file it wouldn't.
+    options = (
+        f"--root={folder}/containers", "--runroot=/run/autorthanc-test",
+        f"--storage-opt=additionalimagestore={images}",
+    )  # fmt: skip
+    wrapper = folder / "podman"
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("podman")} {" ".join(options)} "$@"\n')
+    wrapper.chmod(0o755)
+    composer = [str(Path(sys.executable).parent / "podman-compose"), "--podman-path", str(wrapper)]
+    environ = os.environ | {"CONTAINERS_CONF": str(configuration)}
+    yield Podman([str(wrapper)], composer, environ, image_options=(f"--root={images}",))
 
 
 def until(what: str, holds: object, patience_s: float = 90.0) -> None:

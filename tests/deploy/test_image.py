@@ -4,10 +4,11 @@ import re
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
-from deploy_tools import CHECKOUT
+from deploy_tools import CHECKOUT, free_port
 
 from autorthanc_spool import __version__
 
@@ -68,23 +69,52 @@ def test_the_steps_make_a_program_that_starts(tmp_path: Path) -> None:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_bytes((CHECKOUT / name).read_bytes())
     assert any("pip install" in rest and rest.endswith(" .") for word, rest in dockerfile() if word == "RUN")
-    # The same steps, with the libraries of this machine instead of the package index.
-    wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
-    subprocess.run([*wheel, str(source)], check=True, capture_output=True)
-    venv.create(target, with_pip=False)
-    packages = next(target.glob("lib/python*/site-packages"))
-    (wheel_file,) = tmp_path.glob("*.whl")
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(packages), str(wheel_file)]
-    subprocess.run(install, check=True, capture_output=True)
-    libraries = next(path for path in sys.path if path.endswith("site-packages"))
-    (packages / "libraries.pth").write_text(libraries)
-    done = subprocess.run(
-        [target / "bin/python", "-P", "-m", "autorthanc_spool", "--version"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    packages = install(wheel_of(source, tmp_path), target)
+    done = run(target, "--version", folder=tmp_path)
     assert __version__ in done.stdout
     shipped = packages / "autorthanc_spool/share/site/docker-compose.yml"
     assert shipped.read_bytes() == (CHECKOUT / "docker-compose.yml").read_bytes()
+
+
+@pytest.mark.timeout(300)
+def test_a_site_of_the_installed_package_is_good_and_makes_the_same_image(tmp_path: Path) -> None:
+    target, site = tmp_path / "program", tmp_path / "site"
+    first = wheel_of(CHECKOUT, tmp_path / "first")
+    install(first, target)
+    done = run(target, "init", str(site), folder=tmp_path)
+    assert str(site / "docker-compose.yml") in done.stdout
+    assert f"cd {site}" in done.stderr
+    with (site / ".env").open("a") as stream:
+        stream.write(f"ORTHANC_WEB_PORT={free_port()}\nORTHANC_AET_PORT={free_port()}\n")
+    assert "the settings are all right" in run(target, "check", folder=site).stderr
+    again = wheel_of(site, tmp_path / "again")
+    assert set(names_in(again)) == set(names_in(first))
+
+
+def names_in(wheel: Path) -> list[str]:
+    return [name for name in zipfile.ZipFile(wheel).namelist() if "/RECORD" not in name]
+
+
+def wheel_of(source: Path, folder: Path) -> Path:
+    """Build without the package index."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run([*command, str(source)], check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install(wheel: Path, target: Path) -> Path:
+    """Make a virtual environment with this package and the libraries of this machine; give its packages' folder."""
+    venv.create(target, with_pip=False)
+    packages = next(target.glob("lib/python*/site-packages"))
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(packages), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    libraries = next(path for path in sys.path if path.endswith("site-packages"))
+    (packages / "libraries.pth").write_text(libraries)
+    return packages
+
+
+def run(target: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    # -P: the checkout, or the site, must not stand in for what was installed.
+    command = [str(target / "bin/python"), "-P", "-m", "autorthanc_spool", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
