@@ -30,8 +30,8 @@ _CLEAN_STRUCTURED = ("113104", "Clean Structured Content Option")
 _SAFE_PRIVATE = ("113111", "Retain Safe Private Option")
 _CODES: Mapping[Keep, tuple[str, str]] = {
     Keep.DESCRIPTORS: ("113105", "Clean Descriptors Option"),
-    Keep.FULL_DATES: ("113106", "Retain Longitudinal Temporal Information With Full Dates Option"),
-    Keep.MODIFIED_DATES: ("113107", "Retain Longitudinal Temporal Information With Modified Dates Option"),
+    Keep.FULL_DATES: ("113106", "Retain Longitudinal Temporal Information Full Dates Option"),
+    Keep.MODIFIED_DATES: ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
     Keep.PATIENT_CHARACTERISTICS: ("113108", "Retain Patient Characteristics Option"),
     Keep.DEVICE: ("113109", "Retain Device Identity Option"),
     Keep.UIDS: ("113110", "Retain UIDs Option"),

@@ -129,6 +129,8 @@ class Identifiers:
             self._words[Strictness.TEXT].add(joined)
         if kind is _Kind.IDENTIFIER:
             self._add_whole(joined)
+        elif len(joined) >= _SHORTEST_WHOLE:
+            self._inside[Strictness.TEXT].add(re.escape(joined))
 
     def _add_whole(self, joined: str) -> None:
         # A name in a script without spaces says as much in two characters as others in six.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pydicom.uid import UID
+
 from autorthanc_spool.deidentify.elements import Element
 from autorthanc_spool.deidentify.errors import Malformed
-from autorthanc_spool.deidentify.facts import Facts
+from autorthanc_spool.deidentify.facts import SOP_CLASS, Facts
 from autorthanc_spool.deidentify.reader import PIXEL_DATA
 
 _FLOAT_PIXEL_DATA = 0x7FE00008
@@ -44,11 +46,14 @@ def check_pixels(facts: Facts, encapsulated: bool, video: bool, buffer: memoryvi
 
 
 def _check_absence(facts: Facts) -> None:
-    """What is said to have pixels must have them (PS3.3 C.7.6.3, type 1C), or it was cut before them."""
-    if all(facts.element(tag) for tag in (_ROWS, _COLUMNS, _BITS_ALLOCATED)) and not any(
+    """What is an image must have pixels (PS3.3 C.7.6.3, type 1C), or it was cut before them."""
+    # MR spectroscopy has rows and columns of spectra, but no bits.
+    describes_pixels = all(facts.element(tag) for tag in (_ROWS, _COLUMNS, _BITS_ALLOCATED))
+    is_image = describes_pixels or "Image Storage" in UID(facts.text(SOP_CLASS)).name
+    if is_image and not any(
         facts.element(tag) for tag in (_FLOAT_PIXEL_DATA, _DOUBLE_PIXEL_DATA, _PIXEL_DATA_PROVIDER_URL)
     ):
-        raise Malformed("the file describes an image, but has no pixel data; the file is cut")
+        raise Malformed("the file is an image, but has no pixel data; the file is cut")
 
 
 def _check_fragments(facts: Facts, fragments: int, video: bool) -> None:

@@ -1,0 +1,93 @@
+"""Real files: read whole, cleaned, and as valid afterwards as they were before."""
+
+import io
+import subprocess
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from autorthanc_spool.deidentify.errors import DeidentificationError
+from autorthanc_spool.rules import Keep
+from tests.deidentify import real
+from tests.deidentify.make import anonymised, deidentifier
+from tests.helpers import datasets
+
+# What is wrong with those that aren't taken.
+REFUSED = {
+    "JPEGLSNearLossless_08.dcm": "no StudyInstanceUID",
+    "JPEGLSNearLossless_16.dcm": "no StudyInstanceUID",
+    "MR_truncated.dcm": "only 8130 follow",
+    "SC_rgb_jls_lossy_line.dcm": "no StudyInstanceUID",
+    "SC_rgb_jls_lossy_sample.dcm": "no StudyInstanceUID",
+    "SC_rgb_jpeg.dcm": "no known value representation",
+    "UN_sequence.dcm": "no SOPClassUID",
+    "badVR.dcm": "NumberOfFrames is no number",
+    "empty_charset_LEI.dcm": "no SOPClassUID",
+    "meta_missing_tsyntax.dcm": "names no transfer syntax",
+    "nested_priv_SQ.dcm": "no SOPClassUID",
+    "no_meta.dcm": "no preamble",
+    "no_meta_group_length.dcm": "no SOPClassUID",
+    "priv_SQ.dcm": "no SOPClassUID",
+    "rtplan_truncated.dcm": "only 711 follow",
+}
+TAKEN = [name for name in real.names() if name not in REFUSED]
+
+PROFILES = {
+    "basic": frozenset(),
+    "research": frozenset({Keep.MODIFIED_DATES, Keep.PATIENT_CHARACTERISTICS, Keep.DESCRIPTORS, Keep.DEVICE}),
+}
+
+# Text in which files repeat what they say elsewhere, and which identifies nobody.
+SHORTEST_NEEDLE = 6
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_whole_or_no_image_of_a_study_is_refused(name: str) -> None:
+    with pytest.raises(DeidentificationError, match=REFUSED[name]):
+        deidentifier().file(memoryview(real.path(name).read_bytes()))
+
+
+@pytest.mark.parametrize("keep", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_real_file_is_cleaned(name: str, keep: frozenset[Keep]) -> None:
+    before = real.path(name).read_bytes()
+    after = anonymised(before, keep=keep, burned_in="allow", structured="clean")
+    original, found = pydicom.dcmread(io.BytesIO(before), force=True), pydicom.dcmread(io.BytesIO(after))
+    assert needles_in(after, original) == []
+    assert found.get("PixelData") == original.get("PixelData")
+    if "TransferSyntaxUID" in original.file_meta:
+        assert found.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID
+    assert found.PatientIdentityRemoved == "YES"
+    # Every value can be read.
+    assert len(str(found)) > 100
+
+
+def needles_in(data: bytes, original: Dataset) -> list[str]:
+    """Names, identifiers and UIDs of a file that are in these bytes."""
+    keywords = ("PatientName", "PatientID", "AccessionNumber", "ReferringPhysicianName", "OperatorsName")
+    uids = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
+    values = [str(original.get(keyword) or "") for keyword in (*keywords, *uids)]
+    lower = data.lower()
+    return [value for value in values if len(value) >= SHORTEST_NEEDLE and value.lower().encode() in lower]
+
+
+VERIFIED = ["CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "examples_overlay.dcm", "JPEG2000.dcm", "synthetic"]
+
+
+@pytest.mark.parametrize("keep", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize("name", VERIFIED)
+def test_dciodvfy_finds_no_new_error(name: str, keep: frozenset[Keep], tmp_path: Path) -> None:
+    before = datasets.make_instance() if name == "synthetic" else real.path(name).read_bytes()
+    after = anonymised(before, keep=keep, burned_in="allow")
+    assert errors_of(after, tmp_path) - errors_of(before, tmp_path) == set()
+
+
+def errors_of(data: bytes, folder: Path) -> set[str]:
+    path = folder / "file.dcm"
+    path.write_bytes(data)
+    done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, errors="replace", check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert lines, "dciodvfy says nothing at all"
+    return {line for line in lines if line.startswith("Error")}

@@ -1,0 +1,114 @@
+"""A file is whole, or it is refused: cut at any place, it raises."""
+
+import io
+import zlib
+
+import pydicom
+import pytest
+
+from autorthanc_spool.deidentify.elements import EXPLICIT_LITTLE
+from autorthanc_spool.deidentify.errors import DeidentificationError, Malformed
+from tests.deidentify import corpus
+from tests.deidentify.corpus import Elements
+from tests.deidentify.make import anonymised, deidentifier
+
+
+def small(syntax: str, *, undefined: bool = False) -> bytes:
+    """A whole image with two levels of sequences, small enough to be cut at every byte."""
+    encoding = corpus.SYNTAXES[syntax][1]
+    is_encapsulated = syntax == "encapsulated"
+    inner: Elements = {0x00080100: ("SH", b"T-D1100"), 0x00080104: ("LO", b"Head")}
+    elements: Elements = {
+        **corpus.image(encoding, encapsulated=is_encapsulated, size=4),
+        corpus.OUTER: ("SQ", [{**inner, corpus.OUTER: ("SQ", [inner, inner])}]),
+    }
+    data = corpus.file(elements, syntax, undefined=undefined)
+    return data + corpus.encapsulated_pixels(b"\xff\xd8first", b"\xff\xd8second ") if is_encapsulated else data
+
+
+@pytest.mark.parametrize("undefined", [False, True], ids=["lengths", "delimiters"])
+@pytest.mark.parametrize("syntax", corpus.SYNTAXES)
+def test_a_file_that_is_cut_anywhere_raises(syntax: str, undefined: bool) -> None:
+    data = small(syntax, undefined=undefined)
+    anonymised(data)
+    de = deidentifier()
+    for length in range(len(data)):
+        with pytest.raises(DeidentificationError):
+            de.file(memoryview(data[:length]))
+
+
+def test_the_error_says_where_and_holds_no_value() -> None:
+    data = small("explicit").replace(b"T-D1100", b"SECRETS")
+    with pytest.raises(Malformed, match=r"at byte \d+") as caught:
+        deidentifier().file(memoryview(data[:-3]))
+    assert "SECRET" not in str(caught.value)
+
+
+def test_an_image_without_pixel_data_raises() -> None:
+    elements = corpus.image()
+    del elements[0x7FE00010]
+    with pytest.raises(Malformed, match="no pixel data"):
+        anonymised(corpus.file(elements))
+
+
+def test_fewer_fragments_than_frames_raise() -> None:
+    elements = corpus.image(encapsulated=True)
+    elements[0x00280008] = ("IS", b"3 ")
+    data = corpus.file(elements, "encapsulated") + corpus.encapsulated_pixels(b"one!", b"two!")
+    with pytest.raises(Malformed, match="2 fragments"):
+        anonymised(data)
+
+
+@pytest.mark.parametrize("tail", [b"SMITH^JOHN", b"\x08\x00\x05\x00LO\x05\x00SMITH", b"\0\0\0\0SMITH^"])
+def test_something_after_the_data_set_raises(tail: bytes) -> None:
+    with pytest.raises(Malformed):
+        anonymised(corpus.file({**corpus.image()}) + b"\0" * 16 + tail)
+
+
+def test_zeros_after_the_data_set_are_dropped() -> None:
+    data = small("explicit")
+    assert anonymised(data + bytes(512)) == anonymised(data)
+
+
+def test_something_after_the_pixels_raises() -> None:
+    elements = corpus.image()
+    pixels = elements[0x7FE00010][1]
+    assert isinstance(pixels, bytes)
+    elements[0x7FE00010] = ("OW", pixels + b"SMITH^JOHN")
+    with pytest.raises(Malformed, match="go on with something else"):
+        anonymised(corpus.file(elements))
+
+
+def test_a_stream_that_goes_on_after_deflation_loses_what_follows() -> None:
+    data = small("deflated")
+    assert anonymised(data + b"SMITH^JOHN!!") == anonymised(data)
+
+
+def test_pixel_data_and_transfer_syntax_stay_byte_for_byte() -> None:
+    for syntax, (uid, _) in corpus.SYNTAXES.items():
+        before = small(syntax)
+        after = anonymised(before)
+        found, original = (pydicom.dcmread(io.BytesIO(data)) for data in (after, before))
+        assert found.file_meta.TransferSyntaxUID == uid
+        assert found.PixelData == original.PixelData
+        assert found[0x7FE00010].VR == original[0x7FE00010].VR
+    assert after[-60:] == before[-60:]
+
+
+def test_bits_of_frames_may_be_packed_or_begin_with_a_byte_of_their_own() -> None:
+    elements = corpus.image(size=3)
+    elements[0x00280100] = ("US", EXPLICIT_LITTLE.short.pack(1))
+    elements[0x00280008] = ("IS", b"2 ")
+    for pixels in (b"\xff\xff\x03\xff", b"\xff\x01\xff\x01"):
+        elements[0x7FE00010] = ("OW", pixels)
+        anonymised(corpus.file(elements))
+
+
+def test_a_bomb_in_a_deflated_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autorthanc_spool.deidentify.container._LARGEST_INFLATED_BYTES", 10_000)
+    stream = zlib.compressobj(wbits=-15)
+    head = small("deflated")
+    start = head.index(b"1.2.3\0") + 6
+    bomb = head[:start] + stream.compress(bytes(1_000_000)) + stream.flush()
+    with pytest.raises(DeidentificationError):
+        anonymised(bomb)
