@@ -47,14 +47,14 @@ class Engine:
     """Docker or Podman, as far as the test needs one."""
 
     def __init__(
-        self, program: list[str], composer: list[str], environ: dict[str, str], image_options: tuple[str, ...] = ()
+        self, program: list[str], composer: list[str], environ: dict[str, str], image_program: list[str] | None = None
     ) -> None:
         self._program, self._composer, self._environ = program, composer, environ
-        self._image_options = image_options
+        self._image_program = image_program or program
 
     def image(self, *arguments: str) -> str:
         """Run the engine's program on its images."""
-        return self.run(*self._image_options, *arguments)
+        return self._run([*self._image_program, *arguments])
 
     def run(self, *arguments: str, **options: object) -> str:
         """Run the engine's program; give what it prints. Raises CalledProcessError."""
@@ -152,7 +152,8 @@ def podman(folder: Path) -> Iterator[Engine]:
     wrapper.chmod(0o755)
     composer = [str(Path(sys.executable).parent / "podman-compose"), "--podman-path", str(wrapper)]
     environ = os.environ | {"CONTAINERS_CONF": str(configuration)}
-    yield Podman([str(wrapper)], composer, environ, image_options=(f"--root={images}",))
+    builder = ["podman", f"--root={images}", "--runroot=/run/autorthanc-test"]
+    yield Podman([str(wrapper)], composer, environ, builder)
 
 
 def until(what: str, holds: object, patience_s: float = 90.0) -> None:
