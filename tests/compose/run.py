@@ -55,6 +55,8 @@ class Site:
         self._sent += 1
         patient = f"P{self._sent:03d}"
         entity = AE("SCANNER")
+        # Each image is on the disk, in two databases, before it is acknowledged; a busy machine takes its time.
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 120
         entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         association = entity.associate("127.0.0.1", self.ports["ORTHANC_AET_PORT"])
         assert association.is_established, "Orthanc takes no DICOM association through the published port"
@@ -132,6 +134,16 @@ def a_study_is_published_after_a_restart_of_each_service(here: Site) -> None:
         here.wait_for_study(here.send_study())
 
 
+def anonymise_makes_its_key_in_the_private_folder(here: Site) -> None:
+    """The processor makes it at first use, for its own eyes."""
+    (here.folder / "automation_scripts/anonymous.json").write_text(json.dumps(RULE | {"Action": ["ANONYMISE"]}))
+    here.wait_for_study(here.send_study())
+    place = here.folder / "output/anonymous"
+    until("an anonymised study is published", lambda: any(".WORKING" not in path.name for path in place.glob("*")))
+    key = (here.folder / "secrets/pseudonym.key").stat()
+    assert (key.st_uid, key.st_mode & 0o077) == (UID, 0), key
+
+
 def three_processors_share_the_work(here: Site) -> None:
     """Every study once, whoever takes it."""
     here.up("--scale", "processor=3")
@@ -171,6 +183,7 @@ def _refusal(here: Site) -> str:
 STEPS = (
     a_study_is_published_with_the_right_owner,
     a_study_is_published_after_a_restart_of_each_service,
+    anonymise_makes_its_key_in_the_private_folder,
     three_processors_share_the_work,
     a_second_up_finds_its_own_ports,
     a_port_in_use_is_said,
