@@ -107,6 +107,7 @@ def run(settings: Settings, *, once: bool) -> int:
     parts = tools(settings, stop)
     _check_folders(settings, parts.roots)
     parts.spool.sweep_locks()
+    failed_before = {item.name for item in parts.spool.items(State.FAILED)}
     runner = Runner(parts)
     watched = [parts.spool.directory(state) for state in (State.INCOMING, State.DEFERRED)] + [settings.rules_path]
     doorbell = Doorbell(watched, polling_s=settings.poll_interval_s if settings.observer == "polling" else None)
@@ -116,7 +117,9 @@ def run(settings: Settings, *, once: bool) -> int:
         finally:
             doorbell.close()
             parts.anonymiser.close()
-    return 1 if once and runner.failed else 0
+    # What names nothing is put into failed/ without a claim.
+    rejected = {item.name for item in parts.spool.items(State.FAILED)} - failed_before
+    return 1 if once and (runner.failed or rejected) else 0
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,7 @@ def _check_folders(settings: Settings, roots: Roots) -> None:
     if not roots.knows("output") and not settings.output_path.exists():
         try:
             settings.output_path.mkdir(parents=True)
+            settings.output_path.chmod(0o777 & ~settings.umask)
             owner = _owner(settings)
             if owner:
                 os.chown(settings.output_path, *owner)

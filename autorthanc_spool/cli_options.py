@@ -44,7 +44,8 @@ def with_settings(command: Command) -> Command:
             if value is not None:
                 overrides[name] = value
         settings = load_settings(overrides, os.environ, Path.cwd())
-        os.umask(settings.umask)
+        # What is published gets AUTORTHANC_UMASK by itself; what else is written is for the group, and nobody else.
+        os.umask(0o007)
         for warning in settings.warnings:
             click.echo(f"warning: {warning}", err=True)
         return command(settings, **arguments)

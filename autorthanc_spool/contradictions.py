@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def _transport(found: Mapping[str, Any]) -> Iterator[str]:
     if parts.scheme == "https" and ca_file:
         try:
             ca_file.open("rb").close()
+            ssl.create_default_context(cafile=ca_file)
+        except ssl.SSLError:
+            yield f"AUTORTHANC_CA_FILE is {ca_file}, which holds no certificate; expected a PEM file."
         except OSError as error:
             yield f"AUTORTHANC_CA_FILE is {ca_file}, which can't be read ({error.strerror}); expected a PEM file."
 

@@ -56,10 +56,12 @@ def sync_directory(directory: Path | int) -> None:
 
 
 def create(path: Path, data: bytes, mode: int = 0o660) -> None:
-    """Write a new file and make its content durable; the caller makes its name so."""
+    """Write a new file of this mode, whatever the umask, and make its content durable; the caller makes its name so."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            # A person of the group may `touch` a marker, and Orthanc's user isn't ours.
+            os.fchmod(descriptor, mode)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

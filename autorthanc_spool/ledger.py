@@ -135,7 +135,7 @@ class Ledger:
 
     def lay_out(self) -> None:
         """Make the folders that are missing."""
-        (self._folder / "names").mkdir(parents=True, exist_ok=True)
+        (self._folder / "names").mkdir(mode=0o750, parents=True, exist_ok=True)
 
     def read(self, key: str) -> Record:
         """Read the record of a resource; an empty one when there is none."""
@@ -156,7 +156,7 @@ class Ledger:
         path = self._path(record.key)
         with _spool_trouble():
             if not path.parent.is_dir():
-                path.parent.mkdir(exist_ok=True)
+                path.parent.mkdir(mode=0o750, exist_ok=True)
                 durable.sync_directory(self._folder)
             durable.write(path, _dump(record), path.parent, mode=0o640)
         return record

@@ -78,7 +78,7 @@ class Roots:
         if identity == "" and not any(folder.glob("*")):
             # Nothing tells an empty read-only folder from a missing mount: wait until it holds something.
             return
-        self._state.mkdir(exist_ok=True, parents=True)
+        self._state.mkdir(mode=0o750, exist_ok=True, parents=True)
         durable.write(self._state / f"{role}.json", _dump(role, identity), self._state)
 
 
@@ -87,7 +87,7 @@ def _mark(role: str, folder: Path) -> str:
     identity = str(uuid.uuid4())
     scratch = folder / f"{FILE_NAME}.{identity}"
     try:
-        durable.create(scratch, _dump(role, identity), mode=0o644)
+        durable.create(scratch, _dump(role, identity), mode=0o640)
         try:
             durable.move(scratch, folder / FILE_NAME)
         except FileExistsError:

@@ -239,7 +239,7 @@ class _Kept:
             return
         # Process numbers repeat where containers share a spool.
         unfinished = self._folder / f".{uuid.uuid4().hex}"
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(mode=0o750, exist_ok=True)
         durable.create(unfinished, data)
         durable.replace(unfinished, self._folder / name)
 

@@ -1,6 +1,7 @@
 """Settings: names, defaults, precedence, and one message for all that is wrong."""
 
 import re
+import subprocess
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -270,6 +271,9 @@ def test_a_ca_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     environ = {"ORTHANC_URL": "https://pacs.example", "AUTORTHANC_CA_FILE": "ca.pem"}
     assert "expected a PEM file" in only_problem_of(environ, tmp_path)
     (tmp_path / "ca.pem").touch()
+    assert "holds no certificate" in only_problem_of(environ, tmp_path)
+    options = ("-newkey", "ed25519", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test")
+    subprocess.run(["openssl", "req", "-x509", *options], cwd=tmp_path, check=True, capture_output=True)
     assert load_settings({}, environ, tmp_path).ca_file == tmp_path / "ca.pem"
 
 
