@@ -26,7 +26,7 @@ from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pool import cores
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.dicom import Level
-from autorthanc_spool.errors import OrthancUnavailable, SettingsError, SpoolError
+from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolError, Unavailable
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.orthanc import Orthanc
@@ -135,6 +135,7 @@ class Status:
     orthanc: str
     orthanc_url: str
     usage: Usage
+    folder_problems: tuple[str, ...]
 
 
 def status(settings: Settings) -> Status:
@@ -160,7 +161,20 @@ def status(settings: Settings) -> Status:
         orthanc=answer,
         orthanc_url=settings.orthanc_url,
         usage=usage(settings),
+        folder_problems=tuple(_replaced(settings, spool)),
     )
+
+
+def _replaced(settings: Settings, spool: Spool) -> Iterator[str]:
+    """Tell of each mounted folder that isn't the one that was used before."""
+    roots = Roots(spool.root / "state")
+    folders = {"rules": settings.rules_path, "output": settings.output_path, "spool": spool.root}
+    for role, folder in folders.items():
+        try:
+            if roots.knows(role):
+                roots.check(role, folder)
+        except Unavailable as error:
+            yield str(error)
 
 
 @dataclass(frozen=True)
@@ -178,6 +192,8 @@ def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
     if files:
         return [_check_file(path) for path in files]
     spool = open_spool(settings)
+    if problems := list(_replaced(settings, spool)):
+        raise FolderMissing("\n".join(problems))
     found = rulebook(settings, spool).read()
     folder = settings.rules_path
     checked = [_with_table(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]

@@ -213,6 +213,7 @@ def _exit_code(arguments: list[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        click.echo(f"autorthanc-spool: {error.strerror}: {error.filename}", err=True)
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"autorthanc-spool: {error.strerror}{where}", err=True)
         return 1
     return result if isinstance(result, int) else 0

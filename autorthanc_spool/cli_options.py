@@ -13,8 +13,8 @@ import click
 
 from autorthanc_spool.dicom import RESOURCE_ID_PATTERN
 from autorthanc_spool.errors import UsageError
-from autorthanc_spool.settings import load_settings
-from autorthanc_spool.variables import VARIABLES
+from autorthanc_spool.settings import load_settings, nearest_name
+from autorthanc_spool.variables import NAMES, VARIABLES
 
 Command = Callable[..., int | None]
 
@@ -57,6 +57,10 @@ def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UsageError(f"--set takes NAME=VALUE, as in the .env file; {name!r} has no '='")
+    if name not in NAMES:
+        raise UsageError(
+            f"--set {name}: no variable of autorthanc-spool; {nearest_name(name) or 'see docs/settings.md'}"
+        )
     if name in _SECRETS:
         raise UsageError(
             f"--set {name}: everybody on this machine can read a command's options; write it into .env, or name a file "

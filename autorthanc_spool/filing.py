@@ -42,7 +42,7 @@ class Cabinet(Shelves):
         filed = {"path": str(path.relative_to(self.root)), "time": utc(now)}
         written: Path | None = None
         try:
-            written = self.root / "state" / "filing" / f"{item.path.stat().st_ino}.json"
+            written = self.root / "state" / "filing" / f"{item.path.lstat().st_ino}.json"
             trouble = _write_record(written, record(filed), now + due_in_s)
             if trouble:
                 # Its own time has to say when it is due: what is due at once would be tried over and over.
@@ -94,7 +94,7 @@ class Cabinet(Shelves):
         if not self.has_rested(item):
             return False
         # Nobody works on it, so it has no lock of a resource; this one keeps a recovery away from its record.
-        lock = self._try_lock(_unreadable_key(str(item.path.stat().st_ino)))
+        lock = self._try_lock(_unreadable_key(str(item.path.lstat().st_ino)))
         if lock is None:
             return False
         try:
@@ -147,7 +147,7 @@ def _rejection_of(item: Item, error: MarkerError) -> Record:
 def _content(item: Item) -> bytes | None:
     """Read what a person put there by mistake; None when it can't be read or is too large to be copied."""
     try:
-        status = item.path.stat()
+        status = item.path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > marker.MAX_SIZE_BYTES:
             return None
         return item.path.read_bytes()

@@ -26,7 +26,7 @@ NAME_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 # this in incoming/ was put there by mistake, and isn't read into memory.
 MAX_SIZE_BYTES = 64 * 1024 * 1024
 
-_NAME = re.compile(rf"(?:^|[^a-z])(study|series)-({RESOURCE_ID_PATTERN.pattern})(?![0-9a-f-])")
+_NAME = re.compile(rf"(?:^|[^a-z])(study|series)-({RESOURCE_ID_PATTERN.pattern})(?![0-9a-f-])", re.IGNORECASE)
 _EVENTS = {Level.STUDY: "StableStudy", Level.SERIES: "StableSeries"}
 # Whoever writes a marker with one of these wakes the processor up; any other source is a person who wants it done.
 _WAKE_UPS = {"lua", "reconcile", "replay"}
@@ -110,7 +110,7 @@ def file_name(marker: Marker) -> str:
 def named_resource(name: str) -> tuple[Level, str] | None:
     """Read level and ID out of a marker's file name; None when it doesn't hold them."""
     found = _NAME.search(name)
-    return (Level(found[1]), found[2]) if found else None
+    return (Level(found[1].lower()), found[2].lower()) if found else None
 
 
 def parse(name: str, data: bytes) -> Marker:
@@ -154,7 +154,7 @@ def dump(marker: Marker) -> bytes:
         content |= {"filed": marker.filed, "attempts": marker.attempts}
         content |= {key: value for key in ("deferrals", "deaths") if (value := getattr(marker, key))}
         content |= {"error": marker.error, "outcomes": marker.outcomes}
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    return _encoded(content)
 
 
 def dump_rejected(data: bytes, reason: str, filed: Mapping[str, str]) -> bytes:
@@ -166,6 +166,11 @@ def dump_rejected(data: bytes, reason: str, filed: Mapping[str, str]) -> bytes:
     if not isinstance(content, dict):
         content = {"content": data.decode(errors="backslashreplace")}
     content |= {"filed": filed, "error": {"kind": "MarkerError", "text": reason}}
+    return _encoded(content)
+
+
+def _encoded(content: Mapping[str, Any]) -> bytes:
+    # A file name may hold bytes that aren't UTF-8: written as an escape of JSON, they are read back as they were.
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
@@ -174,6 +179,14 @@ def filed_path(data: bytes) -> str:
     try:
         return str(json.loads(data)["filed"]["path"])
     except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def recorded_reason(data: bytes) -> str:
+    """Read from the record of a file that is no marker why it was rejected; "" when it doesn't say."""
+    try:
+        return str(json.loads(data)["error"]["text"])
+    except (ValueError, TypeError, KeyError, RecursionError):
         return ""
 
 

@@ -164,7 +164,7 @@ def told(error: SpoolError) -> dict[str, Any]:
     """What a marker keeps of an error."""
     content = {"kind": type(error).__name__, "text": str(error)}
     if instance := getattr(error, "instance_id", ""):
-        content["instance"] = instance
+        content |= {"text": f"instance {instance}: {error}", "instance": instance}
     if isinstance(error, StillArriving) and error.last_update:
         content["last_update"] = error.last_update
     return content

@@ -253,7 +253,11 @@ def _report(claim: Claim, work: Work, filed: Item | None) -> None:
         # Nobody has to do anything about this marker: what is wrong outside is said once for all.
         log.info("%s (%s)", text, work.error["kind"])
     elif work.error:
-        kind = work.error["kind"]
-        log.warning("%s (%s; `autorthanc-spool show %s` tells more)", text, kind, name.removesuffix(".json"))
+        what = (
+            f"{work.error['kind']} of instance {work.error['instance']}"
+            if "instance" in work.error
+            else work.error["kind"]
+        )
+        log.warning("%s (%s; `autorthanc-spool show %s` tells more)", text, what, name.removesuffix(".json"))
     else:
         log.info("%s", text)

@@ -8,6 +8,7 @@ there would let studies pass unnoticed. So each gets a small file ``.autorthanc`
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from pathlib import Path
 
@@ -34,6 +35,10 @@ class Roots:
             with durable.passing_trouble(SpoolUnavailable, "the spool"):
                 self._introduce(role, folder)
         elif known != "" and (found := _read(folder / FILE_NAME)) != known:
+            if _is_barred(folder / FILE_NAME):
+                raise FolderMissing(
+                    f"{folder / FILE_NAME} can't be read by this user; say: chmod a+r {folder / FILE_NAME}"
+                )
             raise FolderMissing(
                 f"the {role} folder {folder} isn't the one that was used before: {_told(found)}. Mount the right one; "
                 f"or, if it was replaced on purpose, remove {self._state / role}.json"
@@ -88,6 +93,11 @@ def _mark(role: str, folder: Path) -> str:
     scratch = folder / f"{FILE_NAME}.{identity}"
     try:
         durable.create(scratch, _dump(role, identity), mode=0o640)
+        # It is no secret, and the next processor may run as another user; in the spool nothing is for the world.
+        scratch.chmod(0o640 if role == "spool" else 0o644)
+        if os.geteuid() == 0:
+            status = folder.stat()
+            os.chown(scratch, status.st_uid, status.st_gid)
         try:
             durable.move(scratch, folder / FILE_NAME)
         except FileExistsError:
@@ -104,6 +114,16 @@ def _read(path: Path) -> str | None:
         return str(json.loads(path.read_bytes())["id"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_barred(path: Path) -> bool:
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _told(found: str | None) -> str:

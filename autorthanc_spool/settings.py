@@ -111,7 +111,7 @@ def load_settings(overrides: Mapping[str, str], environ: Mapping[str, str], dire
     problems += contradictions.of(found)
     if problems:
         raise SettingsError(problems)
-    return Settings(**found, warnings=file.warnings + _misspelled(file))
+    return Settings(**found, warnings=file.warnings + _misspelled(file, environ))
 
 
 def written_badly(path: Path) -> list[str]:
@@ -246,15 +246,23 @@ def _password_from(file: Path, given: _Given) -> SecretStr:
     return SecretStr(password)
 
 
-def _misspelled(file: envfile.EnvFile) -> tuple[str, ...]:
-    return tuple(warning for name in file.values if (warning := _misspelling(name, file.lines[name])))
-
-
-def _misspelling(name: str, line: int) -> str | None:
+def nearest_name(name: str) -> str | None:
+    """Ask whether another variable was meant; None when it is one, or like none."""
     # ORTHANC__… is how the Orthanc image names parts of Orthanc's own configuration.
-    if name in NAMES or name.startswith("ORTHANC__"):
+    if name in NAMES or name.startswith("ORTHANC__") or len(name) < 6:
         return None
     nearest = difflib.get_close_matches(name.upper(), sorted(NAMES), n=1, cutoff=_SIMILARITY)
-    if not nearest or len(name) < 6:
-        return None
-    return f"{name} in .env line {line} is no variable of autorthanc-spool; did you mean {nearest[0]}?"
+    return f"did you mean {nearest[0]}?" if nearest else None
+
+
+def _misspelled(file: envfile.EnvFile, environ: Mapping[str, str]) -> tuple[str, ...]:
+    # In the environment other programs have their variables; only the prefix is ours alone.
+    ours = [name for name in environ if name.startswith("AUTORTHANC_")]
+    places = dict.fromkeys(ours, "in the environment") | {
+        name: f"in .env line {file.lines[name]}" for name in file.values
+    }
+    return tuple(
+        f"{name} {place} is no variable of autorthanc-spool; {question}"
+        for name, place in places.items()
+        if (question := nearest_name(name))
+    )

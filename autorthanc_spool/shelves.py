@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from autorthanc_spool import durable, marker
-from autorthanc_spool.errors import MarkerError, UsageError
+from autorthanc_spool.errors import MarkerError, SpoolUnavailable, UsageError
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.marker import Marker
 
@@ -66,7 +66,7 @@ class Shelves:
 
     def read(self, item: Item) -> Marker:
         """Read a marker. Raises MarkerError when it names nothing, FileNotFoundError when it is gone."""
-        status = item.path.stat()
+        status = item.path.lstat()
         version = (status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._parsed.get(item.path)
         if known is None or known[0] != version:
@@ -89,7 +89,9 @@ class Shelves:
         if len(found) > 1:
             some = ", ".join(f"{item.path.relative_to(self.root)}" for item in found[:4])
             more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-            raise UsageError(f"{fragment!r} could be any of {some}{more}; name a part that only one of them has")
+            raise UsageError(
+                f"{fragment!r} could be any of {some}{more}; name a part that only one has, its folder perhaps"
+            )
         return found[0]
 
     def waiting_keys(self, *states: State) -> set[str]:
@@ -101,7 +103,7 @@ class Shelves:
         """Seconds until something that lies here becomes due; None when nothing does."""
         now = self._clock()
         times = [self.due_in_s(item) for item in self.items(State.DEFERRED)]
-        times += [_rested_at(item) - now for item in self.items(State.INCOMING) if self.is_unreadable(item)]
+        times += [_rested_at(item) - now for item in self.items(State.INCOMING) if self.may_be_unfinished(item)]
         return max(0.0, min(times)) if times else None
 
     def due_in_s(self, item: Item) -> float:
@@ -121,7 +123,7 @@ class Shelves:
 
     def is_resting(self) -> bool:
         """Whether something in ``incoming/`` is too young to be judged."""
-        return any(self.is_unreadable(item) and not self.has_rested(item) for item in self.items(State.INCOMING))
+        return any(self.may_be_unfinished(item) and not self.has_rested(item) for item in self.items(State.INCOMING))
 
     def is_waiting(self, key: str) -> bool:
         """Whether a marker of the resource lies anywhere where it will be, or may yet be, worked on."""
@@ -143,11 +145,12 @@ class Shelves:
         return None
 
     def put(self, new_marker: Marker) -> Item:
-        """Drop a new marker into ``incoming/``, as the Lua script does."""
+        """Drop a new marker into ``incoming/``, as the Lua script does. Raises SpoolUnavailable."""
         scratch = self.root / "tmp" / f".{os.getpid()}-{marker.file_name(new_marker)}"
-        scratch.unlink(missing_ok=True)
-        durable.create(scratch, marker.dump(new_marker))
-        path = self.relocate(scratch, State.INCOMING, marker.file_name(new_marker))
+        with durable.passing_trouble(SpoolUnavailable, "the spool"):
+            scratch.unlink(missing_ok=True)
+            durable.create(scratch, marker.dump(new_marker))
+            path = self.relocate(scratch, State.INCOMING, marker.file_name(new_marker))
         return Item(State.INCOMING, path.name, path)
 
     def relocate(self, source: Path, state: State, name: str) -> Path:
@@ -164,19 +167,20 @@ class Shelves:
             if not folder.is_dir():
                 _make_directory(folder, SHARED_MODE, _owner_of(self.directory(state)))
         path, number = folder / name, 1
-        while path.exists():
+        while os.path.lexists(path):
             number += 1
             path = folder / f"{name.removesuffix('.json')}.{number}.json"
         return path
 
-    def is_unreadable(self, item: Item) -> bool:
+    def may_be_unfinished(self, item: Item) -> bool:
+        """Whether somebody may still be writing the file: it is empty, or can't be understood."""
         try:
             self.read(item)
+            return item.path.lstat().st_size == 0
         except MarkerError:
             return True
         except FileNotFoundError:
             return False
-        return False
 
     def has_rested(self, item: Item) -> bool:
         now = self._clock()
@@ -194,7 +198,9 @@ def _names(folder: Path) -> list[str]:
 
 def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
     if not stat.S_ISREG(status.st_mode):
-        return MarkerError("it is no regular file; a marker is a small JSON object in a file")
+        return MarkerError(
+            "it is no regular file (a folder, a link, a pipe); a marker is a small JSON object in a file"
+        )
     if status.st_size > marker.MAX_SIZE_BYTES:
         return MarkerError(f"it has {status.st_size} bytes; a marker is a small JSON object")
     try:
@@ -217,7 +223,7 @@ def _key_in(name: str) -> str | None:
 def _rested_at(item: Item) -> float:
     # The change time can't be set by `touch -d` or `cp -p`, and a rename renews it.
     try:
-        return item.path.stat().st_ctime + REST_S
+        return item.path.lstat().st_ctime + REST_S
     except FileNotFoundError:
         return 0.0
 

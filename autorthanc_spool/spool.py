@@ -173,6 +173,8 @@ class Spool(Cabinet):
         except MarkerError as error:
             self._judge_unreadable(item, error)
             return None
+        if item.state is State.INCOMING and self.may_be_unfinished(item) and not self.has_rested(item):
+            return None
         lock = self._try_lock(found.key)
         if lock is None:
             return None

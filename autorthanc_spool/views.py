@@ -14,6 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from autorthanc_spool import marker
 from autorthanc_spool.assembly import Checked, Status
 from autorthanc_spool.errors import MarkerError, RulesInvalid
 from autorthanc_spool.lifecycle import State
@@ -42,7 +43,7 @@ def summary(spool: Spool, item: Item) -> dict[str, Any]:
         try:
             found = spool.read(item)
         except MarkerError as error:
-            return {**content, "error": str(error)}
+            return {**content, "error": marker.recorded_reason(item.path.read_bytes()) or str(error)}
         content |= {"level": str(found.level), "id": found.resource_id, "source": found.source}
         content |= {"attempts": found.attempts, "error": (found.error or {}).get("text")}
         content["outcomes"] = {rule: outcome.get("outcome") for rule, outcome in found.outcomes.items()}
@@ -84,6 +85,8 @@ def show_status(found: Status, as_json: bool) -> None:
     console.print(f"spool    {found.spool}", highlight=False, soft_wrap=True)
     console.print(f"Orthanc  {found.orthanc_url}: {found.orthanc}", highlight=False, markup=False, soft_wrap=True)
     console.print(table)
+    for problem in found.folder_problems:
+        console.print(Text(problem, style="bold red"), soft_wrap=True)
     console.print(_usage_sentence(found.usage), highlight=False, markup=False, soft_wrap=True)
     _show_rules(console, found)
     if found.counts[State.FAILED]:
@@ -138,6 +141,7 @@ def _status_object(found: Status) -> dict[str, Any]:
         "spool": str(found.spool),
         "orthanc": {"url": found.orthanc_url, "state": found.orthanc},
         "counts": found.counts,
+        "folder_problems": list(found.folder_problems),
         "oldest_incoming": found.oldest_incoming or None,
         "next_due_s": found.next_due_s,
         "usage": asdict(found.usage),

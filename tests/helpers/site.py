@@ -107,10 +107,10 @@ class Site:
         return self.root / "processor.log"
 
     def touch(self, resource_id: str, level: str = "study") -> Path:
-        """Make a marker by hand."""
+        """Make a marker by hand: named by level and ID, and not empty, as an empty one has to rest first."""
         path = self.spool / "incoming" / f"{level}-{resource_id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_text("{}")
         return path
 
     def markers(self, state: str) -> list[Path]:

@@ -11,6 +11,7 @@ from autorthanc_spool import marker
 from autorthanc_spool.errors import SpoolError, UsageError
 from autorthanc_spool.ledger import Entry, Record
 from autorthanc_spool.lifecycle import Event, State
+from autorthanc_spool.shelves import REST_S
 from autorthanc_spool.spool import Claim, Spool
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
@@ -312,3 +313,35 @@ def test_a_marker_is_found_by_any_unique_part_of_its_name(spool: Spool) -> None:
         spool.find("study")
     with pytest.raises(UsageError, match="no marker's name"):
         spool.find("nothing")
+
+
+def test_an_empty_marker_rests_before_it_is_claimed(spool: Spool, clock: Clock) -> None:
+    path = drop(spool, f"study-{ID}.json", "")
+    assert [claim.item.name for claim in spool.claims()] == []
+    assert spool.is_resting()
+    clock.ahead_s = REST_S + 0.1
+    assert [claim.item.name for claim in spool.claims()] == [path.name]
+
+
+def test_a_file_name_that_is_not_utf_8_stops_nobody(spool: Spool) -> None:
+    name = os.fsdecode(b"bad\xffname.json")
+    drop(spool, name, json.dumps({"level": "study", "id": ID}))
+    claim = next(spool.claims())
+    filed = spool.file(claim, Event.FINISH, claim.marker)
+    assert filed
+    assert filed.name == name
+    assert (spool.read(filed).filed or {})["path"] == f"done/{filed.path.parent.name}/{name}"
+
+
+@pytest.mark.parametrize("target", ["nowhere", "/etc/hostname"])
+def test_a_link_is_no_marker(spool: Spool, clock: Clock, target: str) -> None:
+    link = spool.directory(State.INCOMING) / f"study-{ID}.json"
+    link.symlink_to(target)
+    clock.ahead_s = REST_S + 0.1
+    assert list(spool.claims()) == []
+    assert [item.name for item in spool.items(State.FAILED)] == [link.name]
+
+
+def test_a_name_in_capitals_names_its_resource(spool: Spool) -> None:
+    drop(spool, f"STUDY-{ID.upper()}.json", "{}")
+    assert next(spool.claims()).marker.key == f"study-{ID}"
