@@ -134,16 +134,6 @@ def a_study_is_published_after_a_restart_of_each_service(here: Site) -> None:
         here.wait_for_study(here.send_study())
 
 
-def anonymise_makes_its_key_in_the_private_folder(here: Site) -> None:
-    """The processor makes it at first use, for its own eyes."""
-    (here.folder / "automation_scripts/anonymous.json").write_text(json.dumps(RULE | {"Action": ["ANONYMISE"]}))
-    here.wait_for_study(here.send_study())
-    place = here.folder / "output/anonymous"
-    until("an anonymised study is published", lambda: any(".WORKING" not in path.name for path in place.glob("*")))
-    key = (here.folder / "secrets/pseudonym.key").stat()
-    assert (key.st_uid, key.st_mode & 0o077) == (UID, 0), key
-
-
 def three_processors_share_the_work(here: Site) -> None:
     """Every study once, whoever takes it."""
     here.up("--scale", "processor=3")
@@ -183,7 +173,6 @@ def _refusal(here: Site) -> str:
 STEPS = (
     a_study_is_published_with_the_right_owner,
     a_study_is_published_after_a_restart_of_each_service,
-    anonymise_makes_its_key_in_the_private_folder,
     three_processors_share_the_work,
     a_second_up_finds_its_own_ports,
     a_port_in_use_is_said,
