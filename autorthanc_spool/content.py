@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from autorthanc_spool import naming
@@ -61,6 +61,12 @@ class Originals:
     def open(self, instance: Instance) -> Stream:
         """Begin to read one file."""
         return self._orthanc.transfer(instance, verify_md5=self._verify_md5)
+
+    def verify_stored(self, instances: Iterable[Instance]) -> None:
+        """Have Orthanc compare its stored files with what it received. Raises InstanceError."""
+        if self._verify_md5:
+            for instance in instances:
+                self._orthanc.verify_stored(instance)
 
     def told(self) -> Mapping[str, Any]:
         """Nothing more."""

@@ -16,12 +16,16 @@
     │   ├── SpoolUnavailable      the spool is full or read-only
     │   ├── AuditUnavailable      the audit log can't be written
     │   ├── FolderMissing         a mounted folder isn't the one that it was
+    │   ├── DestinationUnavailable  a destination of FORWARD is down, or hasn't confirmed yet
     │   ├── RuleUnavailable       the rule file is broken at the moment
     │   └── OrthancUnavailable    Orthanc doesn't answer                                nothing is claimed, exit 75
     │       └── PasswordRefused   Orthanc refuses the user or the password              nothing is claimed, exit 2
     ├── OrthancFault              Orthanc answers, but with an error                    deferred/, attempt counted
     │   └── InstanceError         one instance can't be read or is not what it was      deferred/, attempt counted
     ├── EverythingWithheld        no file of the resource may leave anonymised          failed/
+    ├── ForwardRefused            a destination answers, but doesn't take everything     deferred/, attempt counted
+    ├── ForwardExpired            a destination was down for too long                   failed/
+    ├── UnknownModality           Orthanc knows no such destination                     failed/
     ├── ArchiveDamaged            an archive isn't what was put into it                 deferred/, attempt counted
     ├── ResourceMissing           Orthanc has no such study or series                   failed/
     └── OutputConflict            something that isn't ours stands in the way           failed/
@@ -47,6 +51,11 @@ class Fate(Enum):
     SETTLE = "try again when the resource has come to rest"
     RESUME = "go on as soon as possible"
     LEAVE = "the marker isn't ours any more"
+
+    @property
+    def ends_waiting(self) -> bool:
+        """Whether an error of this fate says that what was waited for is there."""
+        return self in (Fate.FAIL, Fate.RETRY)
 
 
 class SpoolError(Exception):
@@ -128,6 +137,10 @@ class FolderMissing(Unavailable):
     """A folder isn't the one that it was: unmounted or replaced."""
 
 
+class DestinationUnavailable(Unavailable):
+    """A destination of FORWARD is down, or hasn't confirmed yet."""
+
+
 class RuleUnavailable(Unavailable):
     """The rule file is broken at the moment; its last valid version says that it would match."""
 
@@ -165,6 +178,20 @@ class EverythingWithheld(SpoolError):
     def __init__(self, text: str, details: Mapping[str, Any]) -> None:
         self.details = details
         super().__init__(text)
+
+
+class ForwardRefused(SpoolError):
+    """A destination answers, but doesn't take everything."""
+
+    fate = Fate.RETRY
+
+
+class ForwardExpired(SpoolError):
+    """A destination was down for longer than AUTORTHANC_FORWARD_EXPIRY."""
+
+
+class UnknownModality(SpoolError):
+    """Orthanc knows no modality of the name that the rule sends to."""
 
 
 class ArchiveDamaged(SpoolError):

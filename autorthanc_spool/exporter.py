@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from autorthanc_spool import audit, naming, plan, publication
-from autorthanc_spool.actions import Job, Product, publishing_action
+from autorthanc_spool.actions import Job, Place, Product, publishing_action
 from autorthanc_spool.anonymised import Anonymiser
 from autorthanc_spool.audit import Amount, AuditLog
 from autorthanc_spool.content import Content, Originals
@@ -70,7 +70,12 @@ class Task:
     @property
     def folder(self) -> str:
         """The rule's folder below OUT."""
-        return naming.component(self.rule.name)
+        return self.folder_of(self.rule)
+
+    @staticmethod
+    def folder_of(rule: Rule) -> str:
+        """The folder of a rule below OUT."""
+        return naming.component(rule.name)
 
 
 class Exporter:
@@ -86,12 +91,12 @@ class Exporter:
         tools.audit.check()
         tools.roots.check("output", tools.settings.output_path)
         with output_trouble(), tools.output.rule_folder(task.folder) as folder:
-            content = self._content(task)
+            content = self.content(task)
             tools.output.check_room(task.folder, sum(one.file_size_bytes for one in task.resource.instances))
             name = self._reserve(folder, task, content)
             return self._make(claim, task, folder, name, content)
 
-    def _content(self, task: Task) -> Content:
+    def content(self, task: Task) -> Content:
         """What leaves under this rule."""
         tools = self._tools
         originals = Originals(tools.orthanc, task.resource, verify_md5=tools.settings.verify == "md5")
@@ -99,7 +104,7 @@ class Exporter:
             return originals
         return tools.anonymiser.content(originals, task.resource, task.rule.anonymise)
 
-    def _threads(self, task: Task) -> int:
+    def threads(self, task: Task) -> int:
         """Where files are worked on between download and disk, more of them are under way at the same time."""
         threads = self._tools.settings.download_threads
         return threads + self._tools.anonymiser.workers if task.rule.anonymise else threads
@@ -124,11 +129,11 @@ class Exporter:
         with closing(folder.make_working(name)) as working:
             record = self._ledger.read(claim.marker.key)
             record = publication.begin(self._ledger, record, task.folder, name, working.inode)
-            job = Job(task.rule, task.resource, name, content, working, tools.stop, self._threads(task))
+            job = Job(task.rule, task.resource, content, tools.stop, self.threads(task))
             try:
-                product = publishing_action(task.rule).run(job)
+                product = publishing_action(task.rule).run(job, Place(name, working))
                 product = replace(product, details={**product.details, **content.told()})
-                self._look_once_more(claim, task)
+                self.look_once_more(claim, task)
                 job.check_stop()
                 return self._publish(record, task, folder, product)
             except BaseException:
@@ -138,8 +143,8 @@ class Exporter:
                         folder.remove(record.working.name, working.inode)
                 raise
 
-    def _look_once_more(self, claim: Claim, task: Task) -> None:
-        """Refuse to publish what isn't the whole of it any more, or what a person took back."""
+    def look_once_more(self, claim: Claim, task: Task) -> None:
+        """Refuse to publish or send what isn't the whole of it any more, or what a person took back."""
         before, orthanc = task.resource, self._tools.orthanc
         after = orthanc.with_instances(orthanc.resource(before.level, before.resource_id))
         same = after.is_stable and after.last_update == before.last_update

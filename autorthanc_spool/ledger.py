@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -43,6 +43,29 @@ class Entry:
     tree: str = ""
     instances: int = 0
     size_bytes: int = 0
+    time: str = ""
+    again: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What one rule sent of the resource to one destination.
+
+    `content` is the digest of the instances, `fields` that of the rule's fields that shape what is sent. `outcome` is
+    "" while it is under way, then ``forwarded``; `since` is the time from which on it was tried in vain. `job` and
+    `transaction` are Orthanc's, to look after what was begun.
+    """
+
+    content: str
+    fields: str
+    since: str = ""
+    outcome: str = ""
+    job: str = ""
+    transaction: str = ""
+    instances: int = 0
+    size_bytes: int = 0
+    committed: bool = False
     time: str = ""
     again: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -96,7 +119,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Record:
-    """All that the ledger knows about one resource. `owed` are the lines that the audit log lacks."""
+    """All that the ledger knows about one resource.
+
+    `entries` are by rule, `sendings` by rule and destination; `owed` are the lines that the audit log lacks.
+    """
 
     key: str
     seen: Seen | None = None
@@ -105,6 +131,20 @@ class Record:
     working: Working | None = None
     refused: str = ""
     owed: tuple[Mapping[str, Any], ...] = ()
+    sendings: Mapping[str, Mapping[str, Sending]] = field(default_factory=dict)
+
+    def sending(self, rule: str, destination: str) -> Sending | None:
+        """What the rule sent to the destination, or was about to."""
+        return self.sendings.get(rule, {}).get(destination)
+
+    def details(self) -> Iterator[Mapping[str, Any]]:
+        """What is kept beside the numbers about everything that was published or sent."""
+        yield from (entry.details for entry in self.entries.values())
+        yield from (one.details for sent in self.sendings.values() for one in sent.values())
+
+    def with_sending(self, rule: str, destination: str, sending: Sending) -> Record:
+        """The record with this instead of what it held about the rule and the destination."""
+        return replace(self, sendings={**self.sendings, rule: {**self.sendings.get(rule, {}), destination: sending}})
 
     def with_entry(self, rule: str, entry: Entry) -> Record:
         """The record after the rule did its work: nothing is under way any more."""
@@ -117,10 +157,18 @@ class Record:
     def asked_again(self, rules: tuple[str, ...] | None) -> Record:
         """The record with the work of these rules (None: of all) to be done again."""
         entries = {
-            rule: replace(entry, again=True) if rules is None or rule in rules else entry
+            rule: replace(entry, again=True) if _is_asked(rule, rules) else entry
             for rule, entry in self.entries.items()
         }
-        return replace(self, entries=entries, refused="")
+        sendings = {
+            rule: {name: replace(one, again=True) for name, one in sent.items()} if _is_asked(rule, rules) else sent
+            for rule, sent in self.sendings.items()
+        }
+        return replace(self, entries=entries, sendings=sendings, refused="")
+
+
+def _is_asked(rule: str, rules: tuple[str, ...] | None) -> bool:
+    return rules is None or rule in rules
 
 
 class LedgerError(SpoolError):
@@ -223,6 +271,10 @@ def _record(key: str, content: dict[str, Any]) -> Record:
         intent=_intent(intent) if intent else None,
         working=Working(**working) if working else None,
         refused=content.get("refused", ""),
+        sendings={
+            rule: {name: Sending(**one) for name, one in sent.items()}
+            for rule, sent in content.get("sendings", {}).items()
+        },
         owed=tuple(content.get("owed", ())),
     )
 

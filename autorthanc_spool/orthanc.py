@@ -207,6 +207,14 @@ class Orthanc:
         path = f"/instances/{instance.resource_id}/attachments/dicom/data"
         return self._pool.request("GET", f"{self.url}{path}", preload_content=False)
 
+    def verify_stored(self, instance: Instance) -> None:
+        """Have Orthanc compare a stored file with the MD5 of what it received. Raises InstanceError."""
+        path = f"/instances/{instance.resource_id}/attachments/dicom"
+        answer = self.post(f"{path}/verify-md5", b"")
+        # Where Orthanc keeps no MD5 (StoreMD5ForAttachments false), it says the same as of a damaged file.
+        if answer.status != 200 and self._request(f"{path}/md5") is not None:
+            raise InstanceError(instance.resource_id, "its stored file isn't what Orthanc received, or can't be read")
+
     def post(self, path: str, body: bytes, *, read_timeout_s: float = READ_TIMEOUT_S) -> Answer:
         """Post something. Raises OrthancUnavailable; what Orthanc says against it is for the caller to judge."""
         return self._send("POST", path, body, read_timeout_s)

@@ -13,7 +13,7 @@ from autorthanc_spool.errors import Fate, MarkerError, SpoolError, StillArriving
 from autorthanc_spool.ledger import Record
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
-from autorthanc_spool.rules import Rule, Verdict, judge
+from autorthanc_spool.rules import Action, Rule, Verdict, judge
 
 # Ten attempts with doubling pauses span several hours: what still fails then needs a person.
 MAX_ATTEMPTS = 10
@@ -26,18 +26,38 @@ CLOCK_STEP_S = 60.0
 
 
 @dataclass(frozen=True)
+class PlannedJob:
+    """What a rule is to do: whether it publishes, and to which of its destinations it sends."""
+
+    rule: Rule
+    publishes: bool
+    destinations: tuple[str, ...] = ()
+
+    @property
+    def actions(self) -> frozenset[Action]:
+        """The actions that will be run."""
+        left = {*self.rule.actions} if self.publishes else set()
+        return frozenset(left | {Action.FORWARD} if self.destinations else left - {Action.FORWARD})
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run will do: printable, and the whole of it.
 
-    `jobs` are the rules to run, `unchanged` those whose work the ledger has, `waiting` those whose file is broken at
-    the moment and whose last valid version matches.
+    `jobs` are the rules that have something to do, `unchanged` those whose work the ledger has, `waiting` those whose
+    file is broken at the moment and whose last valid version matches. `content` is the digest of the `instances`.
     """
 
     content: str
+    instances: int
     verdicts: tuple[Verdict, ...]
-    jobs: tuple[Rule, ...]
-    unchanged: tuple[str, ...]
+    jobs: tuple[PlannedJob, ...]
+    unchanged: tuple[Rule, ...]
     waiting: tuple[str, ...]
+
+    def job(self, rule: Rule) -> PlannedJob | None:
+        """What a rule is to do; None when that is nothing."""
+        return next((job for job in self.jobs if job.rule == rule), None)
 
 
 @dataclass(frozen=True)
@@ -79,20 +99,36 @@ def make_plan(resource: Resource, rules: Iterable[Rule], broken: Iterable[Rule],
     """Plan the run of a resource. `broken` are the last valid versions of rules whose files are broken."""
     content = content_digest(resource)
     verdicts = tuple(judge(rule, resource) for rule in rules)
-    matching = [verdict.rule for verdict in verdicts if verdict.matches]
-    jobs = tuple(rule for rule in matching if not _is_done(rule, content, record))
+    planned = [_planned(verdict.rule, content, record) for verdict in verdicts if verdict.matches]
     return Plan(
         content=content,
+        instances=len(resource.instances),
         verdicts=verdicts,
-        jobs=jobs,
-        unchanged=tuple(rule.name for rule in matching if rule not in jobs),
+        jobs=tuple(job for job in planned if job.publishes or job.destinations),
+        unchanged=tuple(job.rule for job in planned if not job.publishes and not job.destinations),
         waiting=tuple(rule.name for rule in broken if judge(rule, resource).matches),
     )
 
 
-def _is_done(rule: Rule, content: str, record: Record) -> bool:
+def _planned(rule: Rule, content: str, record: Record) -> PlannedJob:
+    destinations = rule.destination_modalities if rule.forwards else ()
+    return PlannedJob(
+        rule,
+        publishes=rule.publishes and not _is_published(rule, content, record),
+        destinations=tuple(name for name in destinations if not _is_sent(rule, name, content, record)),
+    )
+
+
+def _is_published(rule: Rule, content: str, record: Record) -> bool:
     entry = record.entries.get(rule.name)
     return entry is not None and not entry.again and (entry.content, entry.fields) == (content, rule.fields_digest())
+
+
+def _is_sent(rule: Rule, destination: str, content: str, record: Record) -> bool:
+    sent = record.sending(rule.name, destination)
+    if sent is None or sent.again or not sent.outcome:
+        return False
+    return (sent.content, sent.fields) == (content, rule.sending_digest())
 
 
 def check_settled(resource: Resource, last_update: datetime, now: datetime, stable_age_s: float, by: Marker) -> None:

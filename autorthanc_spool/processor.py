@@ -7,17 +7,15 @@ those of the whole resource become the marker's.
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autorthanc_spool import audit, durable, naming, plan, publication
-from autorthanc_spool.audit import Amount
+from autorthanc_spool import durable, plan, publication
 from autorthanc_spool.dicom import Level, Resource
-from autorthanc_spool.errors import Fate, OrthancUnavailable, RuleUnavailable, SpoolError, SpoolUnavailable
-from autorthanc_spool.exporter import Exporter, Outcome, Task, Tools, report_kept
+from autorthanc_spool.errors import OrthancUnavailable, RuleUnavailable, SpoolError, SpoolUnavailable
+from autorthanc_spool.exporter import Outcome, Task, Tools, report_kept
 from autorthanc_spool.ledger import Record, Seen
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
@@ -27,6 +25,7 @@ from autorthanc_spool.plan import Filing, Plan
 from autorthanc_spool.reconcile import look_after_series
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.rules import Rule, unanswered
+from autorthanc_spool.rulework import RuleWorker, told_bug, unchanged
 from autorthanc_spool.shelves import Item
 from autorthanc_spool.spool import Claim
 
@@ -38,11 +37,15 @@ _UNREADABLE = {"OrthancFault", "InstanceError", "Bug"}
 
 @dataclass(frozen=True)
 class Work:
-    """What came of a run: the outcome of each rule, and what becomes of the marker."""
+    """What came of a run: the outcome of each rule, and what becomes of the marker.
+
+    `stopped` says why nothing more can be done now, for any marker.
+    """
 
     outcomes: Mapping[str, Outcome]
     filing: Filing
     error: Mapping[str, Any] | None = None
+    stopped: SpoolError | None = None
 
     @property
     def error_kinds(self) -> frozenset[str]:
@@ -66,7 +69,7 @@ class Processor:
         self._tools = tools
         self._spool = tools.spool
         self._ledger = tools.spool.ledger
-        self._exporter = Exporter(tools)
+        self._worker = RuleWorker(tools)
         self._checks_on_series = False
 
     def process(self, claim: Claim) -> Filed:
@@ -74,22 +77,20 @@ class Processor:
 
         Raises OrthancUnavailable after filing, and SpoolUnavailable when it was filed without its record.
         """
-        away: OrthancUnavailable | None = None
         try:
             # What says of itself that it is the output's is; whatever else the disk says is the spool's.
             with durable.passing_trouble(SpoolUnavailable, "the spool"):
                 work = self._work(claim)
         except SpoolError as error:
-            work = Work({}, plan.fate(error, claim.marker, self._tools.jitter()), plan.told(error))
-            away = error if isinstance(error, OrthancUnavailable) else None
+            work = Work({}, plan.fate(error, claim.marker, self._tools.jitter()), plan.told(error), error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the marker must not be lost, nor the others stopped
             work = Work({}, Filing(Event.FAIL, counts_attempt=False), told_bug(error))
         work = self._accounted(claim, work)
         self._give_up(claim.marker, work)
         filed = self._spool.file(claim, work.filing.event, _result(claim.marker, work), work.filing.due_in_s)
         _report(claim, work, filed)
-        if away:
-            raise away
+        if isinstance(work.stopped, OrthancUnavailable):
+            raise work.stopped
         return Filed(filed, work)
 
     def _work(self, claim: Claim) -> Work:
@@ -161,41 +162,25 @@ class Processor:
     def _carry_out(self, claim: Claim, resource: Resource, drawn: Plan, record: Record) -> Work:
         outcomes: dict[str, Outcome] = {}
         filings: list[Filing] = []
-        for name in drawn.unchanged:
-            outcomes[name] = _unchanged(claim.marker, name, record)
+        for rule in drawn.unchanged:
+            outcomes[rule.name] = unchanged(claim.marker, rule, record)
         for name in drawn.waiting:
             error = RuleUnavailable(
                 f"the rule file {name}.json is broken; mend it (`autorthanc-spool check` says where)"
             )
-            outcomes[name], filing = self._refused(error, claim.marker)
-            filings.append(filing)
-        for rule in drawn.jobs:
-            try:
-                outcomes[rule.name] = self._exporter.export(claim, Task(rule, resource, drawn.content))
-            except SpoolError as error:
-                if error.fate in (Fate.RESUME, Fate.LEAVE):
-                    raise
-                outcomes[rule.name], filing = self._refused(error, claim.marker)
-                filings.append(filing)
-            except Exception as error:  # noqa: BLE001 - a bug in one rule's work doesn't stop the other rules
-                outcomes[rule.name] = {"outcome": "failed", "error": told_bug(error)}
-                filings.append(Filing(Event.FAIL, counts_attempt=False))
-            self._owe_failure(claim.marker.key, resource, rule.name, outcomes[rule.name])
+            done = self._worker.refused(error, claim.marker)
+            outcomes[name] = done.outcome
+            filings += done.filings
+        for planned in drawn.jobs:
+            done = self._worker.work(claim, Task(planned.rule, resource, drawn.content), planned)
+            outcomes[planned.rule.name] = done.outcome
+            filings += done.filings
+            if done.stopped:
+                return Work(outcomes, done.filings[-1], plan.told(done.stopped), done.stopped)
         if resource.level is Level.STUDY and self._checks_on_series:
             look_after_series(self._spool, resource, self._tools.clock())
         errors = [outcome["error"] for outcome in outcomes.values() if "error" in outcome]
         return Work(outcomes, plan.worst(filings), errors[0] if errors else None)
-
-    def _refused(self, error: SpoolError, marker: Marker) -> tuple[Outcome, Filing]:
-        filing = plan.fate(error, marker, self._tools.jitter())
-        word = "failed" if filing.event is Event.FAIL else "deferred"
-        return {"outcome": word, "error": plan.told(error), **error.details}, filing
-
-    def _owe_failure(self, key: str, resource: Resource, rule: str, outcome: Outcome) -> None:
-        if self._tools.audit.is_on and outcome["outcome"] == "failed":
-            told = {"error": outcome["error"]["kind"], "time": self._tools.clock().strftime(TIME_FORMAT)}
-            failed = audit.line(resource, rule, "failed", Amount(), **told)
-            self._ledger.write(self._ledger.read(key).owing(failed))
 
     def _recovered(self, record: Record) -> Record:
         if not record.intent and not record.working:
@@ -211,15 +196,6 @@ def _deciding(rules: RuleSet) -> list[Rule]:
     return [*rules.rules, *(broken.last_valid for broken in rules.broken if broken.last_valid)]
 
 
-def _unchanged(marker: Marker, name: str, record: Record) -> Outcome:
-    # A marker that comes back from deferred/ for the sake of another rule keeps what it did for this one.
-    earlier = marker.outcomes.get(name)
-    if isinstance(earlier, dict) and earlier.get("outcome") == "published":
-        return earlier
-    entry = record.entries[name]
-    return {"outcome": "unchanged", "path": f"{naming.component(name)}/{entry.name}", "since": entry.time}
-
-
 def _result(marker: Marker, work: Work) -> Marker:
     waits = work.filing.event is Event.DEFER
     return replace(
@@ -229,17 +205,6 @@ def _result(marker: Marker, work: Work) -> Marker:
         error=work.error,
         outcomes=work.outcomes,
     )
-
-
-def told_bug(error: Exception) -> dict[str, Any]:
-    """What is kept of an exception that nobody foresaw."""
-    # The text of an unexpected exception may hold anything, a path with a patient's name for instance: only its type
-    # is kept, with the places that it came through.
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}" for frame in frames]
-    reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
-    text = f"{type(error).__name__}{reason}: this is a mistake in the program; please report it with this traceback"
-    return {"kind": "Bug", "text": text, "traceback": places}
 
 
 def _report(claim: Claim, work: Work, filed: Item | None) -> None:

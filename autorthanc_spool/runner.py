@@ -8,9 +8,10 @@ import time
 from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, SpoolError, SpoolUnavailable
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.lifecycle import State
-from autorthanc_spool.processor import Processor, told_bug
+from autorthanc_spool.processor import Processor
 from autorthanc_spool.prune import prune_daily
 from autorthanc_spool.reconcile import Sweep, reconcile
+from autorthanc_spool.rulework import told_bug
 from autorthanc_spool.surroundings import SPOOL, Surroundings, Troubles
 from autorthanc_spool.watch import Doorbell
 

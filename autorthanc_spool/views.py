@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from autorthanc_spool import marker
+from autorthanc_spool import actions, marker
 from autorthanc_spool.assembly import Checked, Status
 from autorthanc_spool.errors import MarkerError, RulesInvalid
 from autorthanc_spool.lifecycle import State
@@ -192,9 +192,11 @@ def show_explanation(explained: Plan, as_json: bool) -> None:
 
 
 def _fate(verdict: Any, explained: Plan) -> str:
-    if verdict.rule in explained.jobs:
-        return ": would be done"
-    return ": done already" if verdict.rule.name in explained.unchanged else ""
+    job = explained.job(verdict.rule)
+    if job:
+        to = replace(job.rule, destination_modalities=job.destinations)
+        return f": would {actions.describe(to, explained.instances, job.actions)}"
+    return ": done already" if verdict.rule in explained.unchanged else ""
 
 
 def _verdict_object(verdict: Any, explained: Plan) -> dict[str, Any]:
@@ -202,7 +204,7 @@ def _verdict_object(verdict: Any, explained: Plan) -> dict[str, Any]:
         "rule": verdict.rule.name,
         "matches": verdict.matches,
         "reason": verdict.reason,
-        "would_run": verdict.rule in explained.jobs,
+        "would_run": explained.job(verdict.rule) is not None,
         "tags": [
             {
                 "tag": one.condition.tag_name,

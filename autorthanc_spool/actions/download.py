@@ -6,7 +6,7 @@ import threading
 
 from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import fetch_all
-from autorthanc_spool.actions.job import Job, Product
+from autorthanc_spool.actions.job import Job, Place, Product
 from autorthanc_spool.dicom import Instance
 from autorthanc_spool.output import WORKING, Delivered, WorkingFolder, output_trouble, tree_digest
 
@@ -16,13 +16,13 @@ class Download:
 
     word = rules.Action.DOWNLOAD
 
-    def describe(self, job: Job) -> str:
+    def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others tell more
         """Tell in a few words what `run` will do."""
-        return f"download {len(job.resource.instances)} instances"
+        return f"download {instances} instances"
 
-    def run(self, job: Job) -> Product:
+    def run(self, job: Job, place: Place) -> Product:
         """Do it."""
-        folders = Folders(job.working)
+        folders = Folders(place.working)
 
         def fetch(instance: Instance) -> Delivered | None:
             folder, name = job.content.paths[instance.resource_id]
@@ -30,15 +30,15 @@ class Download:
             if stream is None:
                 return None
             folders.need(folder)
-            with job.working.add(folder, name) as file:
+            with place.working.add(folder, name) as file:
                 for chunk in stream:
                     file.write(chunk)
             return Delivered(f"{folder}/{name}", stream.size_bytes, stream.md5)
 
         with output_trouble():
             files = fetch_all(job, fetch)
-            job.working.sync(sorted(folders.made))
-        return Product(job.name, job.name + WORKING, job.working.inode, files, tree_digest(files))
+            place.working.sync(sorted(folders.made))
+        return Product(place.name, place.name + WORKING, place.working.inode, files, tree_digest(files))
 
 
 class Folders:

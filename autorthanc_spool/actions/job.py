@@ -10,6 +10,7 @@ from autorthanc_spool import rules
 from autorthanc_spool.content import Content
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import Interrupted
+from autorthanc_spool.modalities import Modalities
 from autorthanc_spool.output import Delivered, WorkingFolder
 
 
@@ -19,9 +20,7 @@ class Job:
 
     rule: rules.Rule
     resource: Resource
-    name: str
     content: Content
-    working: WorkingFolder
     stop: threading.Event
     threads: int = 4
 
@@ -29,6 +28,19 @@ class Job:
         """Raise Interrupted when the processor was asked to stop."""
         if self.stop.is_set():
             raise Interrupted("the processor was stopped in the middle of it")
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Interrupted as soon as the processor is asked to stop."""
+        self.stop.wait(seconds)
+        self.check_stop()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a publication is made: ``OUT/RULE/NAME.WORKING``, open."""
+
+    name: str
+    working: WorkingFolder
 
 
 @dataclass(frozen=True)
@@ -47,17 +59,66 @@ class Product:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-class Action(Protocol):
-    """An action makes something in the job's working directory, and describes itself.
+class Progress(Protocol):
+    """How far a sending has come, kept durably: IDs of Orthanc's job and storage commitment, "" for none."""
 
-    `run` may be killed at any moment and is then run again from the beginning, in an empty directory. What it returns
-    is durable. It raises errors of `errors` only, and OSError for what happens to the disk.
+    @property
+    def job(self) -> str:
+        """The job that was begun last."""
+
+    @property
+    def transaction(self) -> str:
+        """The storage commitment that was asked for last."""
+
+    def note(self, job: str = "", transaction: str = "") -> None:
+        """Keep these, for whoever goes on after a crash."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Where to send, by whom, and how far it has come."""
+
+    destination: str
+    modalities: Modalities
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a destination has."""
+
+    instances: int
+    size_bytes: int
+    is_committed: bool = False
+
+
+class Action(Protocol):
+    """What a rule can ask for. It is a `PublishingAction` or a `SendingAction`, and describes itself.
+
+    `run` may be killed at any moment, and is then run again from the beginning: twice is the same as once. It ends
+    soon, with Interrupted, when the job is asked to stop. It raises errors of `errors` only, and OSError for what
+    happens to the disk. Its only source of bytes is the job's content.
     """
 
     word: rules.Action
 
-    def describe(self, job: Job) -> str:
+    def describe(self, rule: rules.Rule, instances: int) -> str:
         """Tell in a few words what `run` will do."""
 
-    def run(self, job: Job) -> Product:
+
+class PublishingAction(Action, Protocol):
+    """Makes something in an empty working directory. What it returns is durable, and not visible to anybody yet."""
+
+    def run(self, job: Job, place: Place) -> Product:
+        """Do it."""
+
+
+class SendingAction(Action, Protocol):
+    """Brings the files to one destination.
+
+    What it returns was confirmed by the destination. Raises UnknownModality, DestinationUnavailable (down, or not
+    confirmed yet; the progress says where to go on), ForwardRefused.
+    """
+
+    def run(self, job: Job, delivery: Delivery) -> Sent:
         """Do it."""

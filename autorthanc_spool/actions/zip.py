@@ -10,7 +10,7 @@ from typing import IO
 
 from autorthanc_spool import archive, rules
 from autorthanc_spool.actions.fetching import fetch_all
-from autorthanc_spool.actions.job import Job, Product
+from autorthanc_spool.actions.job import Job, Place, Product
 from autorthanc_spool.archive import ArchiveWriter, Packer
 from autorthanc_spool.dicom import Instance
 from autorthanc_spool.errors import ArchiveDamaged
@@ -26,26 +26,26 @@ class Zip:
 
     word = rules.Action.ZIP
 
-    def describe(self, job: Job) -> str:
+    def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others tell more
         """Tell in a few words what `run` will do."""
-        return f"zip {len(job.resource.instances)} instances"
+        return f"zip {instances} instances"
 
-    def run(self, job: Job) -> Product:
+    def run(self, job: Job, place: Place) -> Product:
         """Do it."""
-        name = f"{job.name}.zip"
+        name = f"{place.name}.zip"
         with output_trouble():
-            with job.working.add(".", name) as file:
+            with place.working.add(".", name) as file:
                 writer = ArchiveWriter(file)
                 files = fetch_all(job, _Packing(job, writer).fetch)
                 writer.finish()
-            job.working.sync([])
-            with job.working.read(name) as file:
+            place.working.sync([])
+            with place.working.read(name) as file:
                 _test(job, file, files)
                 md5 = _md5(job, file)
                 status = os.fstat(file.fileno())
         return Product(
             published_name=name,
-            source=f"{job.name}{WORKING}/{name}",
+            source=f"{place.name}{WORKING}/{name}",
             inode=status.st_ino,
             files=files,
             tree=archive_digest(status.st_size, md5),

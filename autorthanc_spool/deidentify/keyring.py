@@ -84,9 +84,9 @@ class Keyring:
         """The ids that the ledger and the records name."""
         for key in self._spool.ledger.keys():  # noqa: SIM118 - a ledger is no dictionary
             with suppress(SpoolError):
-                for entry in self._spool.ledger.read(key).entries.values():
-                    if KEY_ID in entry.details:
-                        yield str(entry.details[KEY_ID])
+                for details in self._spool.ledger.read(key).details():
+                    if KEY_ID in details:
+                        yield str(details[KEY_ID])
         for item in self._spool.items(State.DONE):
             with suppress(MarkerError, FileNotFoundError):
                 for outcome in self._spool.read(item).outcomes.values():

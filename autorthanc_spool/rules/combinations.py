@@ -27,6 +27,9 @@ def check(reader: Reader, members: Mapping[str, Item], asked: frozenset[Action],
     if Action.FORWARD in asked and "DestinationModality" not in members:
         hint = '"DestinationModality": "NAME" tells where to'
         reader.wrong(members["Action"], "both", hint, found="FORWARD, but no DestinationModality")
+    if _is_set(members, "StorageCommitment") and {Action.FORWARD, Action.ANONYMISE} <= asked:
+        hint = "Orthanc can have kept what it holds itself confirmed, and the anonymised files never lie in Orthanc"
+        reader.wrong(members["StorageCommitment"], "false", hint, found="true together with ANONYMISE")
     if _is_set(members, "DeleteFromOrthanc"):
         _check_deletion(reader, members, asked, available)
 

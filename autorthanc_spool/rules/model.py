@@ -22,7 +22,7 @@ class Action(StrEnum):
 
 # The actions that work, and the keys that ask for work of their own. A rule that asks for anything else is invalid:
 # done without it, data would leave in the clear, or would be thought to have arrived.
-AVAILABLE_ACTIONS: frozenset[str] = frozenset({Action.DOWNLOAD, Action.ANONYMISE, Action.ZIP})
+AVAILABLE_ACTIONS: frozenset[str] = frozenset(Action)
 ALL_ACTIONS: frozenset[str] = frozenset({*Action, "DeleteFromOrthanc"})
 
 
@@ -118,18 +118,29 @@ class Rule:
         return Action.FORWARD in self.actions
 
     def fields_digest(self) -> str:
-        """Digest the fields that shape the output, in hexadecimal digits; work is done again when they change.
+        """Digest the fields that shape what is published, in hexadecimal digits; it is done again when they change.
 
         Fields at their default are left out, so that a field that comes later changes no digest that is recorded.
         """
-        content: dict[str, Any] = {"actions": sorted(self.actions)}
-        if self.forwards:
-            content["destinations"] = sorted(self.destination_modalities)
+        content: dict[str, Any] = {"actions": sorted(self.actions - {Action.FORWARD})}
         if self.anonymise:
             content["anonymise"] = _anonymise_content(self.anonymise)
         if self.zip and self.zip != ZipOptions():
             content["zip"] = {"compression": self.zip.compression}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return _digest(content)
+
+    def sending_digest(self) -> str:
+        """Digest the fields that shape what is sent to a destination; it is sent again when they change."""
+        content: dict[str, Any] = {}
+        if self.anonymise:
+            content["anonymise"] = _anonymise_content(self.anonymise)
+        if self.storage_commitment:
+            content["commitment"] = True
+        return _digest(content)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def with_implied(asked: frozenset[Action]) -> frozenset[Action]:

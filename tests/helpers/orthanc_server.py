@@ -94,6 +94,9 @@ class OrthancServer:
         assert response.status == 200, (path, response.status, response.data)
         return json.loads(response.data)
 
+    def put(self, path: str, content: Any) -> None:
+        assert self._request("PUT", path, body=json.dumps(content).encode()).status == 200, path
+
     def upload(self, data: bytes) -> str:
         """Upload one DICOM file by REST, and tell the ID of its study."""
         response = self._request("POST", "/instances", body=data)

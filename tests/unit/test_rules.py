@@ -245,6 +245,10 @@ def test_a_single_backslash_that_json_reads_as_something_else_is_told() -> None:
         ({"Zip": {}}, "Zip: found it, but no ZIP in Action, expected both or neither"),
         ({"Anonymise": {}}, "Anonymise: found it, but no ANONYMISE in Action, expected both or neither"),
         ({"StorageCommitment": True}, "StorageCommitment: found it, but no FORWARD in Action"),
+        (
+            {"StorageCommitment": True, "Action": ["ANONYMISE", "FORWARD"], "DestinationModality": "A"},
+            "StorageCommitment: found true together with ANONYMISE",
+        ),
         ({"DeleteFromOrthanc": True, "Action": "ANONYMISE"}, "DeleteFromOrthanc: found true together with ANONYMISE"),
         (
             {"DeleteFromOrthanc": True, "Action": ["FORWARD"], "DestinationModality": "A"},
@@ -302,7 +306,6 @@ def test_options_are_read() -> None:
     found = rule(
         Action=["ANONYMISE", "ZIP", "FORWARD"],
         DestinationModality=["A", "B", "A"],
-        StorageCommitment=True,
         Zip={"Compression": "stored"},
         Anonymise={
             "Keep": ["UIDs", "FullDates", "UIDs"],
@@ -315,7 +318,7 @@ def test_options_are_read() -> None:
         },
     )
     assert found.destination_modalities == ("A", "B")
-    assert found.storage_commitment
+    assert rule(Action="FORWARD", DestinationModality="A", StorageCommitment=True).storage_commitment
     assert found.zip == ZipOptions("stored")
     assert found.anonymise == AnonymiseOptions(
         project="P",
@@ -450,6 +453,8 @@ def test_the_digest_changes_with_what_shapes_the_output_only() -> None:
         {"Action": ["download", "DOWNLOAD"]},
         {"DestinationModality": "PACS"},
         {"DeleteFromOrthanc": True},
+        {"Action": ["DOWNLOAD", "FORWARD"], "DestinationModality": "A"},
+        {"Action": ["DOWNLOAD", "FORWARD"], "DestinationModality": ["A", "B"]},
     ]
     assert {rule(**fields).fields_digest() for fields in same} == {plain}
     different: list[dict[str, Any]] = [
@@ -458,11 +463,22 @@ def test_the_digest_changes_with_what_shapes_the_output_only() -> None:
         {"Action": "ZIP", "Zip": {"Compression": "stored"}},
         {"Action": "ANONYMISE"},
         *({"Action": "ANONYMISE", "Anonymise": {key: value}} for key, value in ANONYMISE_VALUES.items()),
-        {"Action": "FORWARD", "DestinationModality": "A"},
-        {"Action": "FORWARD", "DestinationModality": ["A", "B"]},
-        {"Action": ["DOWNLOAD", "FORWARD"], "DestinationModality": "A"},
     ]
     assert len({rule(**fields).fields_digest() for fields in different}) == len(different)
+
+
+def test_it_is_sent_again_when_a_change_shapes_what_is_sent_only() -> None:
+    def digest(**fields: Any) -> str:
+        return rule(**{"Action": "FORWARD", "DestinationModality": "A", **fields}).sending_digest()
+
+    assert digest() == digest(DestinationModality=["A", "B"]) == digest(Action=["DOWNLOAD", "FORWARD"])
+    different = [
+        digest(),
+        digest(StorageCommitment=True),
+        digest(Action=["ANONYMISE", "FORWARD"]),
+        digest(Action=["ANONYMISE", "FORWARD"], Anonymise={"Keep": ["UIDs"]}),
+    ]
+    assert len(set(different)) == len(different)
 
 
 ANONYMISE_VALUES: dict[str, Any] = {
@@ -502,7 +518,7 @@ def test_the_digest_does_not_depend_on_order_or_on_defaults_that_are_written_out
         ({"Action": "ZIP"}, "5a18beb205b1"),
         (
             {"Action": ["ANONYMISE", "FORWARD"], "DestinationModality": "A", "Anonymise": {"Keep": ["UIDs"]}},
-            "61c0ddf337e7",
+            "989f20f077a4",
         ),
     ],
 )
@@ -522,7 +538,7 @@ def test_every_key_is_read() -> None:
         "Copies": True,
         "Anonymise": ANONYMISE_VALUES,
         "Zip": {"Compression": "fast"},
-        "StorageCommitment": True,
+        "StorageCommitment": False,
         "DeleteFromOrthanc": False,
     }
     assert set(full) == set(KEYS)

@@ -1,0 +1,450 @@
+"""FORWARD: to a second real Orthanc, and to dcmtk's storescp; up, down, and dying in mid-transfer."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autorthanc_spool import assembly
+from autorthanc_spool.settings import load_settings
+from tests.helpers import crash, datasets
+from tests.helpers.destinations import add_modality, dead_port, received, storescp
+from tests.helpers.orthanc_server import OrthancServer
+from tests.helpers.site import Site
+from tests.helpers.waiting import wait_until
+
+NAME = "PAT1-FamilyPAT1-1"
+TOO_MANY = 400
+
+
+@pytest.fixture(scope="module")
+def shared_archive(tmp_path_factory: pytest.TempPathFactory, shared_orthanc: OrthancServer) -> Iterator[OrthancServer]:
+    """A second Orthanc, that receives; both know each other."""
+    server = OrthancServer(tmp_path_factory.mktemp("archive"), lua=(), aet="ARCHIVE")
+    server.config["DicomModalities"] = {"source": ["ORTHANC", "127.0.0.1", shared_orthanc.dicom_port]}
+    server.start()
+    add_modality(shared_orthanc, "archive", "ARCHIVE", server.dicom_port)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def archive(shared_archive: OrthancServer) -> OrthancServer:
+    shared_archive.clear()
+    return shared_archive
+
+
+def send(site: Site, *files: bytes) -> str:
+    study = site.orthanc.upload_all(list(files))
+    site.orthanc.wait_stable(f"/studies/{study}")
+    return study
+
+
+def uids(site: Site, study: str) -> set[str]:
+    return {one["MainDicomTags"]["SOPInstanceUID"] for one in site.orthanc.get(f"/studies/{study}/instances")}
+
+
+def job_ids(site: Site) -> set[str]:
+    """The sending jobs of Orthanc; it forgets all but the last ones."""
+    return {job["ID"] for job in site.orthanc.get("/jobs?expand") if job["Type"] == "DicomModalityStore"}
+
+
+def due_now(site: Site) -> None:
+    """What a person does with `touch`."""
+    for path in site.markers("deferred"):
+        os.utime(path, (0, 0))
+
+
+def outcome(site: Site, state: str, rule: str = "all") -> dict[str, Any]:
+    (record,) = site.records(state)
+    found: dict[str, Any] = record["outcomes"][rule]
+    return found
+
+
+def test_everything_arrives_and_the_record_tells_it(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", Action="FORWARD", DestinationModality="archive")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    assert received(archive) == uids(site, study)
+    found = outcome(site, "done")
+    assert found["outcome"] == "forwarded"
+    assert found["forward"]["archive"]["outcome"] == "forwarded"
+    assert found["forward"]["archive"]["instances"] == 6
+    assert datetime.fromisoformat(found["forward"]["archive"]["time"])
+    assert site.published("all") == []
+    assert site.leftovers() == []
+
+
+def test_a_series_rule_forwards_the_series_alone(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", CheckOn="Series", Action="FORWARD", DestinationModality="archive")
+    send(site, *datasets.make_study(series=2))
+    series = site.orthanc.get("/series")[0]
+    site.touch(series, "series")
+    site.once()
+    assert [one["ID"] for one in archive.get("/series?expand")] == [series]
+
+
+@pytest.mark.parametrize("action", ["DOWNLOAD", "ZIP"])
+def test_it_is_published_first_and_then_forwarded(site: Site, archive: OrthancServer, action: str) -> None:
+    site.rule("all", Action=[action, "FORWARD"], DestinationModality="archive")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    assert site.published("all") == [NAME if action == "DOWNLOAD" else f"{NAME}.zip"]
+    assert received(archive) == uids(site, study)
+    found = outcome(site, "done")
+    assert found["outcome"] == "published"
+    assert found["md5sums"]
+    assert found["forward"]["archive"]["outcome"] == "forwarded"
+
+
+def test_what_was_sent_is_not_sent_again_and_what_is_asked_again_is(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", Action="FORWARD", DestinationModality="archive")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    before = job_ids(site)
+    lua = {"format": 1, "level": "Study", "id": study, "source": "lua", "time": "2030-01-01T00:00:00Z"}
+    (site.spool / "incoming" / "x.json").write_text(json.dumps(lua))
+    site.once()
+    assert job_ids(site) == before
+    assert {record["outcomes"]["all"]["outcome"] for record in site.records("done")} == {"forwarded", "unchanged"}
+    site.touch(study)
+    site.once()
+    assert len(job_ids(site) - before) == 1
+
+
+def test_a_new_destination_gets_everything_and_nothing_is_published_again(
+    site: Site, archive: OrthancServer, tmp_path: Path
+) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "other", "OTHER", port)
+    site.rule("all", Action=["DOWNLOAD", "FORWARD"], DestinationModality="archive")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    before, inode = job_ids(site), (site.output / "all" / NAME).stat().st_ino
+    site.rule("all", Action=["DOWNLOAD", "FORWARD"], DestinationModality=["archive", "other"])
+    lua = {"format": 1, "level": "Study", "id": study, "source": "lua", "time": "2030-01-01T00:00:00Z"}
+    (site.spool / "incoming" / "x.json").write_text(json.dumps(lua))
+    with storescp(tmp_path / "other", port):
+        site.once()
+    assert len(list((tmp_path / "other").iterdir())) == 6
+    assert len(job_ids(site) - before) == 1
+    assert (site.output / "all" / NAME).stat().st_ino == inode
+
+
+def test_a_destination_that_is_down_defers_alone_and_gets_it_when_it_is_up(
+    site: Site, archive: OrthancServer, tmp_path: Path
+) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "down", "DOWN", port)
+    site.rule("all", Action=["DOWNLOAD", "FORWARD"], DestinationModality=["down", "archive"])
+    site.rule("beside")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    (record,) = site.records("deferred")
+    assert (record["attempts"], record["error"]["kind"]) == (0, "DestinationUnavailable")
+    assert record["outcomes"]["beside"]["outcome"] == "published"
+    found = record["outcomes"]["all"]
+    assert found["outcome"] == "deferred"
+    assert found["path"] == f"all/{NAME}"
+    assert {name: one["outcome"] for name, one in found["forward"].items()} == {
+        "down": "deferred",
+        "archive": "forwarded",
+    }
+    assert received(archive) == uids(site, study)
+    inode, before = (site.output / "all" / NAME).stat().st_ino, job_ids(site)
+    with storescp(tmp_path / "down", port):
+        due_now(site)
+        site.once()
+    assert len(list((tmp_path / "down").iterdir())) == 6
+    assert (site.output / "all" / NAME).stat().st_ino == inode
+    assert len(job_ids(site) - before) == 1
+    found = outcome(site, "done")
+    assert found["outcome"] == "published"
+    assert len(found["md5sums"]) == 6
+    assert {one["outcome"] for one in found["forward"].values()} == {"forwarded"}
+    assert site.published("all") == site.published("beside") == [NAME]
+
+
+def test_a_destination_that_stays_down_is_given_up_by_age_and_not_by_attempts(site: Site, tmp_path: Path) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "down", "DOWN", port)
+    site.rule("all", Action="FORWARD", DestinationModality="down")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    for _ in range(12):
+        due_now(site)
+        site.once()
+    assert site.states() == {"deferred": 1}
+    _begin_earlier(site, timedelta(days=4, hours=23))
+    due_now(site)
+    site.once()
+    assert site.states() == {"deferred": 1}
+    _begin_earlier(site, timedelta(hours=2))
+    due_now(site)
+    site.once(expect=1)
+    assert site.states() == {"failed": 1}
+    assert "AUTORTHANC_FORWARD_EXPIRY" in outcome(site, "failed")["error"]["text"]
+    # Whoever requeues it begins anew.
+    site.run("requeue", "--failed")
+    site.once()
+    assert site.states() == {"deferred": 1}
+    with storescp(tmp_path / "down", port):
+        due_now(site)
+        site.once()
+    assert site.states() == {"done": 1}
+
+
+def _begin_earlier(site: Site, by: timedelta) -> None:
+    """As if the first try had been earlier by this."""
+    (path,) = (site.spool / "ledger").glob("??/study-*.json")
+    content = json.loads(path.read_text())
+    sending = content["sendings"]["all"]["down"]
+    since = datetime.strptime(sending["since"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    sending["since"] = (since - by).strftime("%Y-%m-%dT%H:%M:%SZ")
+    path.write_text(json.dumps(content))
+
+
+def test_one_destination_that_was_given_up_stays_so_while_another_one_is_awaited(site: Site) -> None:
+    for name in ("down", "other"):
+        add_modality(site.orthanc, name, "DOWN", dead_port())
+    site.rule("all", Action="FORWARD", DestinationModality=["down", "other"])
+    site.touch(send(site, *datasets.make_study(series=1, instances=1)))
+    site.once()
+    _begin_earlier(site, timedelta(days=6))
+    for _ in range(2):
+        due_now(site)
+        site.once()
+        found = outcome(site, "deferred")["forward"]
+        assert (found["down"]["outcome"], found["down"]["error"]["kind"]) == ("failed", "ForwardExpired")
+        assert found["other"]["outcome"] == "deferred"
+
+
+def test_an_unknown_modality_fails_at_once_and_says_how_to_add_it(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", Action=["DOWNLOAD", "FORWARD"], DestinationModality=["nowhere", "archive"])
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once(expect=1)
+    found = outcome(site, "failed")
+    assert found["error"]["kind"] == "UnknownModality"
+    for word in ("nowhere", "ORTHANC_DICOM_MODALITIES", "archive", "requeue"):
+        assert word in found["error"]["text"]
+    assert found["forward"]["archive"]["outcome"] == "forwarded"
+    assert site.published("all") == [NAME]
+    add_modality(site.orthanc, "nowhere", "ARCHIVE", archive.dicom_port)
+    inode = (site.output / "all" / NAME).stat().st_ino
+    site.run("requeue", "--failed")
+    site.once()
+    assert (site.output / "all" / NAME).stat().st_ino == inode
+    assert outcome(site, "done")["forward"]["nowhere"]["outcome"] == "forwarded"
+
+
+@pytest.mark.parametrize("option", ["--abort-during", "--abort-after"])
+def test_a_destination_that_breaks_off_is_tried_again_until_it_has_everything(
+    site: Site, tmp_path: Path, option: str
+) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "flaky", "FLAKY", port)
+    site.rule("all", Action="FORWARD", DestinationModality="flaky")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    with storescp(tmp_path / "flaky", port, option):
+        site.once()
+    record = site.records("deferred")[0]
+    assert record["error"]["kind"] in ("ForwardRefused", "DestinationUnavailable")
+    with storescp(tmp_path / "flaky", port):
+        due_now(site)
+        site.once()
+    assert site.states() == {"done": 1}
+    assert len(list((tmp_path / "flaky").glob("CT.*"))) == 6
+
+
+def test_a_destination_that_dies_in_mid_transfer_gets_everything_when_it_is_back(site: Site, tmp_path: Path) -> None:
+    port, folder = dead_port(), tmp_path / "mortal"
+    add_modality(site.orthanc, "mortal", "MORTAL", port)
+    site.rule("all", Action="FORWARD", DestinationModality="mortal")
+    study = send(site, *datasets.make_study(series=1, instances=12))
+    site.touch(study)
+    with storescp(folder, port, "--sleep-during", "1") as receiver, site.processor():
+        wait_until(lambda: len(list(folder.iterdir())) >= 2, 60, "some instances are there")
+        receiver.send_signal(signal.SIGKILL)
+        site.wait_states(deferred=1)
+    assert site.records("deferred")[0]["error"]["kind"] == "DestinationUnavailable"
+    with storescp(folder, port):
+        due_now(site)
+        site.once()
+    assert site.states() == {"done": 1}
+    assert len(list(folder.glob("CT.*"))) == 12
+    assert outcome(site, "done")["forward"]["mortal"]["instances"] == 12
+
+
+def test_a_job_that_outlives_the_processor_is_looked_at_and_not_begun_again(site: Site, tmp_path: Path) -> None:
+    port, folder = dead_port(), tmp_path / "slow"
+    add_modality(site.orthanc, "slow", "SLOW", port)
+    site.rule("all", Action="FORWARD", DestinationModality="slow")
+    before = job_ids(site)
+    study = send(site, *datasets.make_study(series=1, instances=6))
+    site.touch(study)
+    with storescp(folder, port, "--sleep-after", "1"):
+        started = site.start_processor()
+        wait_until(lambda: folder.is_dir() and len(list(folder.iterdir())) >= 2, 60, "some instances are there")
+        started.kill()
+        started.wait()
+        site.once()
+    assert site.states() == {"done": 1}
+    assert len(job_ids(site) - before) == 1
+    assert outcome(site, "done")["forward"]["slow"]["instances"] == 6
+
+
+def test_a_stopped_processor_leaves_the_job_and_the_next_one_goes_on_with_it(site: Site, tmp_path: Path) -> None:
+    port, folder = dead_port(), tmp_path / "slow"
+    add_modality(site.orthanc, "slow", "SLOW", port)
+    site.rule("all", Action=["DOWNLOAD", "FORWARD"], DestinationModality="slow")
+    before = job_ids(site)
+    study = send(site, *datasets.make_study(series=1, instances=6))
+    site.touch(study)
+    with storescp(folder, port, "--sleep-after", "1"):
+        with site.processor():
+            wait_until(lambda: folder.is_dir() and len(list(folder.iterdir())) >= 1, 60, "an instance is there")
+        assert site.records("deferred")[0]["error"]["kind"] == "Interrupted"
+        site.once()
+    assert len(job_ids(site) - before) == 1
+    found = outcome(site, "done")
+    assert (found["outcome"], len(found["md5sums"])) == ("published", 6)
+
+
+def test_storage_commitment_is_asked_for_and_awaited(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", Action="FORWARD", DestinationModality="archive", StorageCommitment=True)
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    assert received(archive) == uids(site, study)
+    assert outcome(site, "done")["forward"]["archive"]["committed"] is True
+
+
+def test_a_destination_that_cannot_commit_has_not_succeeded(site: Site, tmp_path: Path) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "simple", "SIMPLE", port)
+    site.rule("all", Action="FORWARD", DestinationModality="simple", StorageCommitment=True)
+    site.touch(send(site, *datasets.make_study(series=1, instances=2)))
+    # storescp receives, and knows nothing of storage commitment.
+    with storescp(tmp_path / "simple", port):
+        site.once(expect=None)
+    (record,) = site.records("deferred")
+    assert record["outcomes"]["all"]["forward"]["simple"]["outcome"] == "deferred"
+
+
+def test_a_commitment_of_less_than_everything_is_refused(
+    site: Site, tmp_path: Path, fresh_orthanc: Callable[..., OrthancServer]
+) -> None:
+    """A Lua script of the destination drops every second instance; it says Success to C-STORE all the same."""
+    script = tmp_path / "drop.lua"
+    script.write_text('function ReceivedInstanceFilter(dicom) return tonumber(dicom["InstanceNumber"]) % 2 == 0 end\n')
+    lossy = fresh_orthanc(lua=(script,), aet="LOSSY")
+    lossy.config["DicomModalities"] = {"source": ["ORTHANC", "127.0.0.1", site.orthanc.dicom_port]}
+    lossy.restart()
+    add_modality(site.orthanc, "lossy", "LOSSY", lossy.dicom_port)
+    site.rule("all", Action="FORWARD", DestinationModality="lossy", StorageCommitment=True)
+    site.touch(send(site, *datasets.make_study(series=1, instances=4)))
+    site.once()
+    (record,) = site.records("deferred")
+    assert (record["attempts"], record["error"]["kind"]) == (1, "ForwardRefused")
+    assert "2 of 4" in record["error"]["text"]
+
+
+def test_a_damaged_stored_file_is_not_forwarded(
+    tmp_path: Path, fresh_orthanc: Callable[..., OrthancServer], archive: OrthancServer
+) -> None:
+    site = Site(tmp_path / "site", fresh_orthanc(lua=()))
+    add_modality(site.orthanc, "archive", "ARCHIVE", archive.dicom_port)
+    site.orthanc.config["DicomModalities"] = {"archive": ["ARCHIVE", "127.0.0.1", archive.dicom_port]}
+    site.rule("all", Action="FORWARD", DestinationModality="archive")
+    study = send(site, *datasets.make_study())
+    instance = site.orthanc.get(f"/studies/{study}/instances")[1]["ID"]
+    stored = site.orthanc.stored_file(instance)
+    data = bytearray(stored.read_bytes())
+    data[-3] ^= 1
+    stored.write_bytes(data)
+    site.orthanc.restart()
+    site.touch(study)
+    site.once()
+    (record,) = site.records("deferred")
+    assert (record["error"]["kind"], record["outcomes"]["all"]["error"]["instance"]) == ("InstanceError", instance)
+    assert received(archive) == set()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("action", ["FORWARD", ["DOWNLOAD", "FORWARD"]])
+def test_everything_arrives_whenever_the_processor_dies(site: Site, archive: OrthancServer, action: Any) -> None:
+    site.rule("all", Action=action, DestinationModality="archive")
+    study = send(site, *datasets.make_study(series=1, instances=2))
+    settings = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
+    for step in range(1, TOO_MANY):
+        for folder in (site.spool, site.output):
+            shutil.rmtree(folder, ignore_errors=True)
+        archive.clear()
+        site.touch(study)
+        died = crash.run_dying(step, lambda: assembly.run(settings, once=True))
+        crash.run_dying(TOO_MANY * 1000, lambda: assembly.run(settings, once=True))
+        context = f"died before step {step}"
+        assert received(archive) == uids(site, study), context
+        assert site.published("all") == ([] if action == "FORWARD" else [NAME]), context
+        assert site.states() == {"done": 1}, context
+        assert site.leftovers() == [], context
+        if not died:
+            break
+    assert step > 15
+
+
+def test_what_is_done_is_told_before(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", Action=["ZIP", "FORWARD"], DestinationModality=["archive", "other"])
+    study = send(site, *datasets.make_study())
+    explained = site.run("explain", "study", study).stdout
+    assert "would zip 6 instances, forward 6 instances to archive, other" in explained
+
+
+def test_no_file_leaves_while_the_audit_log_cannot_be_written(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", Action="FORWARD", DestinationModality="archive")
+    site.variables["AUTORTHANC_AUDIT_LOG"] = str(site.root / "audit")
+    (site.root / "audit").mkdir()
+    site.touch(send(site, *datasets.make_study()))
+    site.once(expect=None)
+    assert received(archive) == set()
+    (site.root / "audit").rmdir()
+    due_now(site)
+    site.once()
+    lines = [json.loads(line) for line in (site.root / "audit").read_text().splitlines()]
+    assert [(line["outcome"], line["destination"], line["instances"]) for line in lines] == [
+        ("forwarded", "archive", 6)
+    ]
+
+
+@pytest.mark.parametrize("action", [["ANONYMISE", "FORWARD"], ["ANONYMISE", "ZIP", "FORWARD"]])
+def test_with_anonymise_only_anonymised_files_are_sent(site: Site, archive: OrthancServer, action: Any) -> None:
+    site.rule("all", Action=action, DestinationModality="archive")
+    study = send(site, *datasets.make_study())
+    site.touch(study)
+    site.once()
+    assert len(received(archive)) == 6
+    assert received(archive) & uids(site, study) == set()
+    patients = {one["MainDicomTags"]["PatientID"] for one in archive.get("/patients?expand")}
+    found = outcome(site, "done")["forward"]["archive"]
+    assert patients == {found["pseudonym"]}
+    assert found["instances"] == 6
+    assert all("PAT1" not in name for name in site.published("all"))
+    # Again, by another process: the same files, under the same UIDs.
+    before = received(archive)
+    site.touch(study)
+    site.once()
+    assert received(archive) == before
