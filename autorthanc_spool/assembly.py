@@ -233,9 +233,9 @@ def explain(settings: Settings, level: Level, resource_id: str) -> Plan:
 
 def reconcile_now(settings: Settings) -> Sweep:
     """Look for studies that were missed, and write their markers. Raises OrthancUnavailable."""
-    server = orthanc(settings)
+    spool, server = open_spool(settings), orthanc(settings)
     server.system()
-    sweep = reconcile(open_spool(settings), server, settings.stable_age_s, utc_now())
+    sweep = reconcile(spool, server, settings.stable_age_s, utc_now())
     if sweep is None:
         raise SpoolError("another process is reconciling at this moment; that is as good")
     return sweep

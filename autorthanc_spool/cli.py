@@ -9,7 +9,6 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,6 +18,8 @@ from autorthanc_spool.dicom import Level
 from autorthanc_spool.errors import RulesInvalid, SettingsError, SpoolError, UsageError
 from autorthanc_spool.lifecycle import Event, State
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.shelves import Item
+from autorthanc_spool.spool import Spool
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,10 +97,12 @@ def requeue(settings: Settings, names: tuple[str, ...], failed: bool, deferred: 
     if not (names or failed or deferred):
         raise UsageError("name a marker, or use --failed or --deferred; `autorthanc-spool list` shows what there is")
     spool = assembly.open_spool(settings)
-    items = [spool.find(name) for name in names]
+    items = _found(spool, names)
     items += spool.items(State.FAILED) if failed else []
     items += spool.items(State.DEFERRED) if deferred else []
-    _move(settings, items, Event.REQUEUE)
+    if not items:
+        click.echo("nothing there", err=True)
+    _move(spool, items, Event.REQUEUE)
 
 
 @cli.command()
@@ -108,7 +111,7 @@ def requeue(settings: Settings, names: tuple[str, ...], failed: bool, deferred: 
 def hold(settings: Settings, names: tuple[str, ...]) -> None:
     """Park markers in hold/, where nothing touches them."""
     spool = assembly.open_spool(settings)
-    _move(settings, [spool.find(name) for name in names], Event.HOLD)
+    _move(spool, _found(spool, names), Event.HOLD)
 
 
 @cli.command()
@@ -117,13 +120,20 @@ def hold(settings: Settings, names: tuple[str, ...]) -> None:
 def release(settings: Settings, names: tuple[str, ...]) -> None:
     """Put markers back from hold/ into incoming/."""
     spool = assembly.open_spool(settings)
-    _move(settings, [spool.find(name) for name in names], Event.RELEASE)
+    _move(spool, _found(spool, names), Event.RELEASE)
 
 
-def _move(settings: Settings, items: list[Any], event: Event) -> None:
-    spool = assembly.open_spool(settings)
-    for item in items:
-        moved = spool.move(item, event)
+def _found(spool: Spool, names: tuple[str, ...]) -> list[Item]:
+    """Find all markers before anything is done with the first; one that is named twice counts once."""
+    return list(dict.fromkeys(spool.find(name) for name in names))
+
+
+def _move(spool: Spool, items: list[Item], event: Event) -> None:
+    for item in dict.fromkeys(items):
+        try:
+            moved = spool.move(item, event)
+        except FileNotFoundError:
+            raise SpoolError(f"{item.name} is in {item.state}/ no more: somebody was quicker; look again") from None
         click.echo(f"{moved.state}/{moved.name}")
 
 
@@ -133,7 +143,7 @@ def _move(settings: Settings, items: list[Any], event: Event) -> None:
 def delete(settings: Settings, names: tuple[str, ...]) -> None:
     """Remove markers, and remember that their resources are refused, so that they don't come back."""
     spool = assembly.open_spool(settings)
-    for item in [spool.find(name) for name in names]:
+    for item in _found(spool, names):
         spool.delete(item)
         click.echo(f"{item.path.relative_to(spool.root)}")
 

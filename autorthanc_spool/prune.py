@@ -24,7 +24,7 @@ from autorthanc_spool.errors import AuditUnavailable, FolderMissing, MarkerError
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.ledger import LedgerError, Record
 from autorthanc_spool.lifecycle import State
-from autorthanc_spool.output import WORKING, output_trouble
+from autorthanc_spool.output import WORKING
 
 LOCK = "prune"
 # A process that writes for longer than a day and a half is dead, or was stopped and is better off with an error.
@@ -178,10 +178,13 @@ class _Pruner:
         except FolderMissing as error:
             self._left.append(str(error))
             return
-        with output_trouble():
+        try:
             for folder in _entries(output):
                 if folder.is_dir() and not folder.is_symlink():
                     self._prune_rule_folder(folder)
+        except OSError as error:
+            # The error's own text names the file, and that names a patient.
+            self._left.append(f"the output {output} can't be tidied up: {error.strerror}; mend its owner or mode")
 
     def _prune_rule_folder(self, folder: Path) -> None:
         names = [path.name for path in _entries(folder) if WORKING in path.name]

@@ -81,6 +81,8 @@ class Shelves:
 
     def find(self, fragment: str) -> Item:
         """Find the one marker whose name, or path below the spool, holds the fragment."""
+        if not fragment.strip():
+            raise UsageError("an empty name is part of every marker's; `autorthanc-spool list` shows what there is")
         named = [item for state in State for item in self.items(state)]
         exact = [item for item in named if fragment in (item.name, item.name.removesuffix(".json"), str(item.path))]
         found = exact or [item for item in named if fragment in f"{item.path.relative_to(self.root)}"]
