@@ -24,6 +24,7 @@ check: system-test $(STAMPS)/test
 # Figures, as ratios against something else in the same run.
 bench: system-test $(STAMPS)/test
 	$(BIN)/python -m benchmarks.download
+	$(BIN)/python -m benchmarks.deidentify
 
 # The Compose set-up in containers; as root. ARGS=--keep leaves the images for the next time.
 compose-test: system-compose $(STAMPS)/compose

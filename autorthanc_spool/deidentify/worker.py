@@ -56,15 +56,16 @@ def _answer(deidentifier: Deidentifier, descriptor: int) -> Answer:
     try:
         size = os.fstat(descriptor).st_size
         if size == 0:
-            return deidentifier.file(memoryview(b""))
+            # Nothing can't be mapped.
+            return _file(deidentifier, b"")
         with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as mapped:
             return _file(deidentifier, mapped)
     finally:
         os.close(descriptor)
 
 
-def _file(deidentifier: Deidentifier, mapped: mmap.mmap) -> Answer:
-    view = memoryview(mapped)
+def _file(deidentifier: Deidentifier, data: mmap.mmap | bytes) -> Answer:
+    view = memoryview(data)
     try:
         return deidentifier.file(view)
     except (DeidentificationError, PatientNotListed) as error:

@@ -1,0 +1,164 @@
+"""Real processes: one key for all who make it at the same time, and workers that are killed."""
+
+import multiprocessing
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from autorthanc_spool.deidentify.errors import KeyUnavailable, Malformed, WorkerDied
+from autorthanc_spool.deidentify.file import Deidentified
+from autorthanc_spool.deidentify.keyring import Keyring
+from autorthanc_spool.deidentify.pool import Pool
+from autorthanc_spool.deidentify.profile import Profile
+from autorthanc_spool.deidentify.worker import Recipe
+from autorthanc_spool.rules import AnonymiseOptions
+from autorthanc_spool.spool import Spool
+from tests.deidentify.make import KEY, anonymised
+from tests.helpers import datasets
+
+RECIPE = Recipe(Profile(AnonymiseOptions("P")), KEY)
+
+
+def keyring(folder: Path) -> Keyring:
+    spool = Spool(folder / "spool", time.time)
+    spool.lay_out()
+    return Keyring(folder / "secrets" / "pseudonym.key", spool)
+
+
+def key_id(folder: Path, barrier: object, found: "multiprocessing.Queue[str]") -> None:
+    ring = keyring(folder)
+    barrier.wait()  # type: ignore[attr-defined]
+    found.put(ring.open().id)
+
+
+def test_processes_that_make_the_key_at_the_same_time_end_with_one(tmp_path: Path) -> None:
+    keyring(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    barrier, found = context.Barrier(4), context.Queue()
+    processes = [context.Process(target=key_id, args=(tmp_path, barrier, found)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    ids = {found.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join()
+    found.close()
+    found.join_thread()
+    assert ids == {keyring(tmp_path).open().id}
+    assert [path.name for path in (tmp_path / "secrets").iterdir()] == ["pseudonym.key"]
+    assert list((tmp_path / "spool" / "locks").iterdir()) == []
+
+
+def test_a_key_that_lay_there_before_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "secrets" / "pseudonym.key"
+    path.parent.mkdir()
+    path.write_text(KEY.secret.hex())
+    path.chmod(0o600)
+    assert keyring(tmp_path).open() == KEY
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    ring = keyring(tmp_path)
+    ring.open()
+    path = tmp_path / "secrets" / "pseudonym.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    with pytest.raises(KeyUnavailable, match="chmod 600"):
+        ring.open()
+
+
+@pytest.mark.parametrize("content", ["", "abc", "g" * 64, "ab" * 31])
+def test_a_damaged_key_is_not_replaced(tmp_path: Path, content: str) -> None:
+    ring = keyring(tmp_path)
+    ring.open()
+    path = tmp_path / "secrets" / "pseudonym.key"
+    path.write_text(content)
+    with pytest.raises(KeyUnavailable, match="restore it"):
+        ring.open()
+    assert path.read_text() == content
+
+
+def test_nothing_shows_the_key() -> None:
+    assert KEY.secret.hex() not in repr(RECIPE)
+    assert repr(KEY.secret) not in repr(RECIPE)
+
+
+def in_memory(data: bytes) -> int:
+    descriptor = os.memfd_create("test")
+    os.write(descriptor, data)
+    return descriptor
+
+
+def test_a_pool_makes_what_the_core_makes() -> None:
+    data = datasets.make_instance()
+    pool, descriptor = Pool(2), in_memory(data)
+    try:
+        for _ in range(3):
+            found = pool.deidentify(RECIPE, descriptor)
+            assert isinstance(found, Deidentified)
+            assert found.bytes(memoryview(data)) == anonymised(data)
+        cut, nothing = in_memory(data[:-1]), in_memory(b"")
+        for bad in (cut, nothing):
+            with pytest.raises(Malformed):
+                pool.deidentify(RECIPE, bad)
+            os.close(bad)
+    finally:
+        pool.close()
+        os.close(descriptor)
+
+
+def workers() -> list[int]:
+    found = []
+    for task in Path("/proc/self/task").glob("*/children"):
+        found += [int(one) for one in task.read_text().split()]
+    return [one for one in found if b"deidentify.worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def test_a_worker_that_was_killed_is_replaced() -> None:
+    data = datasets.make_instance()
+    pool, descriptor = Pool(1), in_memory(data)
+    try:
+        pool.deidentify(RECIPE, descriptor)
+        (worker,) = workers()
+        os.kill(worker, 9)
+        found = pool.deidentify(RECIPE, descriptor)
+        assert isinstance(found, Deidentified)
+        assert found.bytes(memoryview(data)) == anonymised(data)
+        assert workers() != [worker]
+    finally:
+        pool.close()
+        os.close(descriptor)
+
+
+def test_a_file_on_which_every_worker_dies_is_given_up() -> None:
+    pool, descriptor, done = Pool(1), in_memory(datasets.make_instance()), threading.Event()
+
+    def kill() -> None:
+        while not done.wait(0.01):
+            for worker in workers():
+                os.kill(worker, 9)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.raises(WorkerDied, match="twice"):
+            pool.deidentify(RECIPE, descriptor)
+    finally:
+        done.set()
+        killer.join()
+    # The pool goes on.
+    assert isinstance(pool.deidentify(RECIPE, descriptor), Deidentified)
+    pool.close()
+    os.close(descriptor)
+
+
+def test_workers_end_with_the_pool() -> None:
+    pool, descriptor = Pool(2), in_memory(datasets.make_instance())
+    pool.deidentify(RECIPE, descriptor)
+    assert workers()
+    pool.close()
+    assert workers() == []
+    os.close(descriptor)
