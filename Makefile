@@ -25,6 +25,7 @@ check: system-test $(STAMPS)/test
 bench: system-test $(STAMPS)/test
 	$(BIN)/python -m benchmarks.download
 	$(BIN)/python -m benchmarks.deidentify
+	$(BIN)/python -m benchmarks.zip
 
 # The Compose set-up in containers; as root. ARGS=--keep leaves the images for the next time.
 compose-test: system-compose $(STAMPS)/compose

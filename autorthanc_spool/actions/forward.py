@@ -31,8 +31,9 @@ class Forward:
     def run(self, job: Job, delivery: Delivery) -> Sent:
         """Do it."""
         delivery.modalities.check(delivery.destination)
-        # What Orthanc holds is what may leave only where nothing is done to it on the way.
-        if isinstance(job.content, Originals):
+        # What Orthanc holds may leave only where nothing is done to it on the way: a subclass, for
+        # instance, isn't meant.
+        if type(job.content) is Originals:
             return _send_stored(job, job.content, delivery)
         return _send_straight(job, delivery)
 

@@ -1,0 +1,218 @@
+"""The contract of all actions: whatever is in the registry is tested here, without being told."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autorthanc_spool import rules
+from autorthanc_spool.actions import (
+    ACTIONS,
+    PUBLISHING,
+    SENDING,
+    Delivery,
+    Job,
+    Place,
+    Product,
+    PublishingAction,
+    SendingAction,
+)
+from autorthanc_spool.content import Originals
+from autorthanc_spool.dicom import Instance, Level
+from autorthanc_spool.errors import InstanceError, Interrupted, UnknownModality
+from autorthanc_spool.modalities import Modalities
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.output import Output
+from tests.helpers import crash, datasets, trees
+from tests.helpers.destinations import add_modality, received
+from tests.helpers.orthanc_server import OrthancServer
+
+NAME = "PAT1-FamilyPAT1-1"
+TOO_MANY = 200
+
+
+def name_of(action: Any) -> str:
+    return str(action.word)
+
+
+publishing = pytest.mark.parametrize("action", PUBLISHING, ids=name_of)
+sending = pytest.mark.parametrize("action", SENDING, ids=name_of)
+
+
+class Withholding(Originals):
+    """Content of which the first instance may not leave."""
+
+    def open(self, instance: Instance) -> Any:
+        return None if instance.resource_id == min(self.paths) else super().open(instance)
+
+
+class Notes:
+    """The progress of a sending, as the ledger would keep it."""
+
+    def __init__(self) -> None:
+        self.job = self.transaction = ""
+
+    def note(self, job: str = "", transaction: str = "") -> None:
+        self.job, self.transaction = job, transaction
+
+
+@pytest.fixture
+def job(orthanc: OrthancServer) -> Job:
+    study = orthanc.upload_all(datasets.make_study())
+    client = Orthanc(orthanc.url, "", None)
+    resource = client.with_instances(client.resource(Level.STUDY, study))
+    rule = rules.Rule("all", Level.STUDY, destination_modalities=("archive",))
+    return Job(rule, resource, Originals(client, resource, verify_md5=True), threading.Event())
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Output:
+    (tmp_path / "output").mkdir()
+    return Output(tmp_path / "output", None, 0o027)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, orthanc: OrthancServer) -> Iterator[OrthancServer]:
+    server = OrthancServer(tmp_path / "archive", lua=(), aet="ARCHIVE").start()
+    add_modality(orthanc, "archive", "ARCHIVE", server.dicom_port)
+    yield server
+    server.stop()
+
+
+def make(action: PublishingAction, job: Job, output: Output) -> Product:
+    """Run it in an empty working directory."""
+    shutil.rmtree(output.root / "all", ignore_errors=True)
+    with output.rule_folder("all") as folder, closing(folder.make_working(NAME)) as working:
+        return action.run(job, Place(NAME, working))
+
+
+def delivery(orthanc: OrthancServer, destination: str = "archive") -> Delivery:
+    return Delivery(destination, Modalities(Orthanc(orthanc.url, "", None)), Notes())
+
+
+def test_each_word_of_a_rule_but_anonymise_is_one_action() -> None:
+    """ANONYMISE is no action of its own: it makes the content that the others publish and send."""
+    assert sorted(action.word for action in ACTIONS) == sorted(set(rules.Action) - {rules.Action.ANONYMISE})
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=name_of)
+def test_it_says_what_it_will_do_in_words_of_its_own(action: Any, job: Job) -> None:
+    told = [one.describe(job.rule, 7) for one in ACTIONS]
+    assert "7 instances" in action.describe(job.rule, 7)
+    assert len(set(told)) == len(told)
+
+
+@publishing
+def test_nothing_of_it_is_visible_before_it_is_published(action: PublishingAction, job: Job, output: Output) -> None:
+    product = make(action, job, output)
+    assert [path.name for path in (output.root / "all").iterdir()] == [f"{NAME}.WORKING"]
+    assert (output.root / "all" / product.source).stat().st_ino == product.inode
+    assert ".WORKING" not in product.published_name
+
+
+@publishing
+def test_it_tells_all_files_and_knows_its_own_again(action: PublishingAction, job: Job, output: Output) -> None:
+    product = make(action, job, output)
+    assert sorted(file.path for file in product.files) == sorted("/".join(path) for path in job.content.paths.values())
+    with output.rule_folder("all") as folder:
+        folder.rename(product.source, product.published_name)
+        assert folder.holds_exactly(product.published_name, product.tree)
+        published = output.root / "all" / product.published_name
+        (published / "new" if published.is_dir() else published).write_bytes(b"theirs")
+        assert not folder.holds_exactly(product.published_name, product.tree)
+
+
+@publishing
+def test_publishing_twice_is_as_once(action: PublishingAction, job: Job, output: Output) -> None:
+    first, second = make(action, job, output), make(action, job, output)
+    assert (first.published_name, first.files) == (second.published_name, second.files)
+
+
+@publishing
+def test_a_stopped_job_ends_at_once(action: PublishingAction, job: Job, output: Output) -> None:
+    job.stop.set()
+    with pytest.raises(Interrupted):
+        make(action, job, output)
+
+
+@publishing
+def test_what_is_withheld_does_not_leave(
+    action: PublishingAction, job: Job, output: Output, orthanc: OrthancServer
+) -> None:
+    content = Withholding(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
+    withheld = "/".join(content.paths[min(content.paths)])
+    product = make(action, Job(job.rule, job.resource, content, job.stop), output)
+    assert len(product.files) == 5
+    assert withheld not in {file.path for file in product.files}
+    assert withheld not in trees.read(output.root / "all")
+
+
+@publishing
+def test_an_instance_that_is_gone_is_named(
+    action: PublishingAction, job: Job, output: Output, orthanc: OrthancServer
+) -> None:
+    gone = job.resource.instances[2].resource_id
+    orthanc.delete(f"/instances/{gone}")
+    with pytest.raises(InstanceError) as caught:
+        make(action, job, output)
+    assert caught.value.instance_id == gone
+
+
+@publishing
+def test_killed_at_any_step_it_shows_nothing(action: PublishingAction, job: Job, output: Output) -> None:
+    for step in range(1, TOO_MANY):
+        died = crash.run_dying(step, lambda: make(action, job, output))
+        folder = output.root / "all"
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        assert set(names) <= {f"{NAME}.WORKING"}, step
+        if not died:
+            break
+    assert step > 3
+    assert len(make(action, job, output).files) == 6
+
+
+@sending
+def test_everything_arrives(action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer) -> None:
+    sent = action.run(job, delivery(orthanc))
+    assert received(archive) == {one.SOPInstanceUID for one in job.resource.instances}
+    assert (sent.instances, sent.size_bytes) == (6, sum(one.file_size_bytes for one in job.resource.instances))
+
+
+@sending
+def test_sending_twice_is_as_once(
+    action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer
+) -> None:
+    first, second = action.run(job, delivery(orthanc)), action.run(job, delivery(orthanc))
+    assert first == second
+    assert len(received(archive)) == 6
+
+
+@sending
+def test_other_content_is_never_sent_as_its_originals(
+    action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer
+) -> None:
+    """Whatever isn't `Originals` itself is sent as its own bytes, and without what it withholds."""
+    content = Withholding(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
+    sent = action.run(Job(job.rule, job.resource, content, job.stop), delivery(orthanc))
+    assert sent.instances == len(received(archive)) == 5
+
+
+@sending
+def test_a_stopped_sending_ends_at_once(
+    action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer
+) -> None:
+    job.stop.set()
+    with pytest.raises(Interrupted):
+        action.run(job, delivery(orthanc))
+
+
+@sending
+def test_a_destination_that_orthanc_does_not_know_is_named(
+    action: SendingAction, job: Job, orthanc: OrthancServer
+) -> None:
+    with pytest.raises(UnknownModality, match="nowhere"):
+        action.run(job, delivery(orthanc, "nowhere"))
