@@ -21,6 +21,7 @@ from typing import IO
 
 from autorthanc_spool import durable
 from autorthanc_spool.errors import OutputConflict, OutputUnavailable
+from autorthanc_spool.writeback import WriteBehind
 
 WORKING = ".WORKING"
 CHUNK_BYTES = 1024 * 1024
@@ -199,11 +200,13 @@ class WorkingFolder:
         self._descriptor = descriptor
         self._owner = owner
         self._umask = umask
+        self._written = WriteBehind()
         self.inode = os.fstat(descriptor).st_ino
         self._give(descriptor, 0o777)
 
     def close(self) -> None:
         """Close the directory; it stays where it is."""
+        self._written.close()
         os.close(self._descriptor)
 
     def make_folder(self, folder: str) -> None:
@@ -214,7 +217,7 @@ class WorkingFolder:
 
     @contextmanager
     def add(self, folder: str, name: str) -> Iterator[IO[bytes]]:
-        """Write a new file, of the owner and mode that it should have; at the end its content is durable."""
+        """Write a new file, of the owner and mode that it should have; `sync` makes it durable."""
         with self._open_folder(folder) as parent:
             descriptor = os.open(name, _CREATE_FILE, 0o666 & ~self._umask, dir_fd=parent)
         # Buffered: a bare write to a disk that is nearly full may write less than it was given, and not say so.
@@ -222,14 +225,15 @@ class WorkingFolder:
             self._give(descriptor, 0o666)
             yield stream
             stream.flush()
-            os.fsync(descriptor)
+            self._written.add(descriptor)
 
     def read(self, name: str) -> IO[bytes]:
         """Open a file that lies in the folder itself, to read it back."""
         return os.fdopen(os.open(name, _READ, dir_fd=self._descriptor), "rb")
 
     def sync(self, folders: list[str]) -> None:
-        """Make the names of all files durable."""
+        """Make the content of all files durable, and their names in these folders."""
+        self._written.finish()
         for folder in folders:
             with self._open_folder(folder) as descriptor:
                 os.fsync(descriptor)
