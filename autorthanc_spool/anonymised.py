@@ -18,7 +18,7 @@ from autorthanc_spool import naming
 from autorthanc_spool.content import Originals
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
-from autorthanc_spool.deidentify.errors import DeidentificationError, PatientsMixed, ProgramMistake, WorkerDied
+from autorthanc_spool.deidentify.errors import AnonymiserDied, DeidentificationError, PatientsMixed, ProgramMistake
 from autorthanc_spool.deidentify.file import Deidentified, Held, Identity
 from autorthanc_spool.deidentify.keyring import KEY_ID, Keyring
 from autorthanc_spool.deidentify.pool import Pool
@@ -117,7 +117,7 @@ class Anonymised:
             memory.write(chunk)
         try:
             return _Made(memory, self._pool.deidentify(self._recipe, memory.descriptor))
-        except (DeidentificationError, ProgramMistake, WorkerDied) as error:
+        except (DeidentificationError, ProgramMistake, AnonymiserDied) as error:
             error.instance_id = instance.resource_id
             raise
 

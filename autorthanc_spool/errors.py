@@ -28,7 +28,23 @@
     ├── UnknownModality           Orthanc knows no such destination                     failed/
     ├── ArchiveDamaged            an archive isn't what was put into it                 deferred/, attempt counted
     ├── ResourceMissing           Orthanc has no such study or series                   failed/
-    └── OutputConflict            something that isn't ours stands in the way           failed/
+    ├── OutputConflict            something that isn't ours stands in the way           failed/
+    ├── LedgerError               a record of the ledger can't be understood            failed/
+    └── BaselineError             what is known of Orthanc can't be read                reconciliation waits
+
+    and, in `deidentify.errors`:
+
+    Unavailable
+    ├── KeyUnavailable            the pseudonym key is missing, or another one          deferred/, no attempt
+    ├── PatientNotListed          the patient isn't in the pseudonym table              deferred/, no attempt
+    └── PseudonymTableInvalid     the pseudonym table is missing or ambiguous           deferred/, no attempt
+    SpoolError
+    ├── DeidentificationError     a file can't be anonymised                            failed/
+    │   ├── Malformed             it is cut, or isn't DICOM
+    │   ├── Unsupported           nothing here can take the identity out of it
+    │   └── PatientsMixed         the files don't agree on whose they are
+    ├── ProgramMistake            the program went wrong on a file                      failed/
+    └── AnonymiserDied            a process of the pool died                            deferred/, attempt counted
 
 ``plan.fate`` reads ``fate``, the command line reads ``exit_code``; nothing else decides by class. A text says what
 happened and how to mend it, and holds no patient's name or ID.

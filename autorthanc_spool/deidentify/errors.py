@@ -29,7 +29,7 @@ class ProgramMistake(SpoolError):
     instance_id = ""
 
 
-class WorkerDied(SpoolError):
+class AnonymiserDied(SpoolError):
     """A process of the pool ended in the middle of its work: killed, or out of memory."""
 
     fate = Fate.RETRY

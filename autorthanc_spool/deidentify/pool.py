@@ -15,7 +15,7 @@ import threading
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
-from autorthanc_spool.deidentify.errors import WorkerDied
+from autorthanc_spool.deidentify.errors import AnonymiserDied
 from autorthanc_spool.deidentify.file import Deidentified, Held
 from autorthanc_spool.deidentify.worker import Recipe
 
@@ -44,7 +44,7 @@ class Pool:
     def deidentify(self, recipe: Recipe, descriptor: int) -> Deidentified | Held:
         """De-identify the file that is open as `descriptor`.
 
-        Raises what `Deidentifier.file` raises, and WorkerDied.
+        Raises what `Deidentifier.file` raises, and AnonymiserDied.
         """
         for _ in range(_TRIES):
             worker = self._idle.get()
@@ -61,7 +61,7 @@ class Pool:
             if isinstance(answer, Deidentified | Held):
                 return answer
             raise answer
-        raise WorkerDied(
+        raise AnonymiserDied(
             "the process that anonymises was ended while it had this file, twice; if the memory is full, give it more"
         )
 

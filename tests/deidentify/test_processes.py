@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool.deidentify.errors import KeyUnavailable, Malformed, WorkerDied
+from autorthanc_spool.deidentify.errors import AnonymiserDied, KeyUnavailable, Malformed
 from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pool import Pool
@@ -144,7 +144,7 @@ def test_a_file_on_which_every_worker_dies_is_given_up() -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        with pytest.raises(WorkerDied, match="twice"):
+        with pytest.raises(AnonymiserDied, match="twice"):
             pool.deidentify(RECIPE, descriptor)
     finally:
         done.set()
