@@ -31,6 +31,9 @@ from autorthanc_spool.spool import Claim, Spool
 
 log = logging.getLogger(__name__)
 
+# Originals that are being anonymised are held in memory whole; all together take no more than this, or one file's size.
+HELD_BYTES = 1024**3
+
 # A resource that changed while it was exported is looked at again after this long.
 CHANGED_WAIT_S = 5.0
 
@@ -105,9 +108,12 @@ class Exporter:
         return tools.anonymiser.content(originals, task.resource, task.rule.anonymise)
 
     def threads(self, task: Task) -> int:
-        """Where files are worked on between download and disk, more of them are under way at the same time."""
+        """Where files are worked on between download and disk, more of them are under way, as many as memory holds."""
         threads = self._tools.settings.download_threads
-        return threads + self._tools.anonymiser.workers if task.rule.anonymise else threads
+        if task.rule.anonymise is None:
+            return threads
+        largest = max((one.file_size_bytes for one in task.resource.instances), default=1)
+        return max(1, min(threads + self._tools.anonymiser.workers, HELD_BYTES // max(largest, 1)))
 
     def _reserve(self, folder: RuleFolder, task: Task, content: Content) -> str:
         """Find the name that belongs to the resource for ever, or make one its own."""

@@ -45,6 +45,8 @@ _MONTHS = (
     "de[cz]",
 )
 
+_WITHOUT_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe"})
+
 # What can only be a UID: versions and network addresses have fewer parts.
 _UID = re.compile(r"\d+(?:\.\d+){5,}")
 
@@ -79,7 +81,8 @@ class Identifiers:
         self._inside: dict[Strictness, set[str]] = {strictness: set() for strictness in Strictness}
         self._words: dict[Strictness, set[str]] = {strictness: set() for strictness in Strictness}
         for kind, value, sets in found:
-            self._add(kind, text.decoded(value, sets, "PN" if kind is _Kind.NAME else "LO"))
+            for spelled in _spelled(text.decoded(value, sets, "PN" if kind is _Kind.NAME else "LO")):
+                self._add(kind, spelled)
         self._search = {
             strictness: re.compile("|".join(sorted(patterns))) if patterns else None
             for strictness, patterns in self._inside.items()
@@ -97,8 +100,11 @@ class Identifiers:
         return verdict
 
     def _look(self, words: str, strictness: Strictness) -> bool:
+        return _UID.search(words) is not None or any(self._search_in(one, strictness) for one in _spelled(words))
+
+    def _search_in(self, words: str, strictness: Strictness) -> bool:
         tokens = _tokens(words)
-        if not self._words[strictness].isdisjoint(tokens) or _UID.search(words):
+        if not self._words[strictness].isdisjoint(tokens):
             return True
         search = self._search[strictness]
         return search is not None and search.search("".join(tokens)) is not None
@@ -181,6 +187,13 @@ def _kind(tag: int, vr: str) -> _Kind | None:
         return None
     is_personal = known in ("LO", "SH") and "retain_institution" not in row.options
     return _Kind.IDENTIFIER if is_personal else _Kind.CIRCUMSTANCE
+
+
+def _spelled(words: str) -> tuple[str, ...]:
+    """A text as it stands, and as people write it who don't find these letters on their keyboard."""
+    if words.isascii():
+        return (words,)
+    return words, unicodedata.normalize("NFC", words).casefold().translate(_WITHOUT_UMLAUTS)
 
 
 def _tokens(words: str) -> list[str]:

@@ -133,6 +133,9 @@ def test_a_description_without_an_identity_stays_and_only_then_the_code_is_writt
 CHARACTER_SETS: list[tuple[bytes, bytes, bytes]] = [
     (b"ISO_IR 192", "Müller^Jörg".encode(), b"Kopf von mueller Muller"),
     (b"ISO_IR 100", "Müller^Jörg".encode("latin-1"), "Kopf MÜLLER".encode("latin-1")),
+    (b"ISO_IR 100", "Müller^Jörg".encode("latin-1"), b"Kopf Mueller"),
+    (b"ISO_IR 100", b"Mueller^Joerg", "Kopf Müller".encode("latin-1")),
+    (b"ISO_IR 100", "Sørensen^Åse".encode("latin-1"), b"knee soerensen"),
     (b"ISO_IR 144", "Люкceмбypг^Иван".encode("iso8859-5"), "голова люкceмбypг".encode("iso8859-5")),
     (b"GB18030", "王^小东".encode("gb18030"), "王小东的头".encode("gb18030")),
     (b"\\ISO 2022 IR 149", b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7", b"\x1b$)C\xfb\xf3\xd1\xce\xd4\xd7"),
