@@ -24,7 +24,8 @@ from typing import Any
 from autorthanc_spool import durable
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import AuditUnavailable
-from autorthanc_spool.ledger import Ledger, Record
+from autorthanc_spool.ledger import Ledger
+from autorthanc_spool.record import Record
 
 MODE = 0o640
 

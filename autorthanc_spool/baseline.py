@@ -15,7 +15,8 @@ from typing import Any
 
 from autorthanc_spool import durable
 from autorthanc_spool.errors import SpoolError
-from autorthanc_spool.orthanc import Change, Orthanc, StudySummary
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.orthanc_answers import Change, StudySummary
 
 FORMAT = 1
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from autorthanc_spool import naming
 from autorthanc_spool.dicom import Instance, Resource
 from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.orthanc_transfer import Transfer
 
 
 class Stream(Protocol):
@@ -60,7 +61,7 @@ class Originals:
 
     def open(self, instance: Instance) -> Stream:
         """Begin to read one file."""
-        return self._orthanc.transfer(instance, verify_md5=self._verify_md5)
+        return Transfer(self._orthanc, instance, verify_md5=self._verify_md5)
 
     def verify_stored(self, instances: Iterable[Instance]) -> None:
         """Have Orthanc compare its stored files with what it received. Raises InstanceError."""

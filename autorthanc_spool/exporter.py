@@ -19,10 +19,10 @@ from autorthanc_spool.content import Content, Originals
 from autorthanc_spool.deidentify.keyring import KEY_ID
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import MarkerTaken, OutputConflict, StillArriving
-from autorthanc_spool.ledger import Entry, Intent, Record
 from autorthanc_spool.marker import TIME_FORMAT
 from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.output import Output, RuleFolder, output_trouble
+from autorthanc_spool.record import Entry, Intent, Record
 from autorthanc_spool.roots import Roots
 from autorthanc_spool.rulebook import Rulebook
 from autorthanc_spool.rules import Rule

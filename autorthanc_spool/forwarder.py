@@ -11,9 +11,10 @@ from autorthanc_spool.actions import Delivery, Job, sending_action
 from autorthanc_spool.audit import Amount
 from autorthanc_spool.errors import DestinationUnavailable, ForwardExpired, SpoolError
 from autorthanc_spool.exporter import Exporter, Outcome, Task, Tools
-from autorthanc_spool.ledger import Ledger, Sending
+from autorthanc_spool.ledger import Ledger
 from autorthanc_spool.marker import TIME_FORMAT
 from autorthanc_spool.modalities import Modalities
+from autorthanc_spool.record import Sending
 from autorthanc_spool.spool import Claim
 
 FORWARDED = "forwarded"

@@ -10,7 +10,8 @@ from typing import Any
 
 from autorthanc_spool.dicom import RESOURCE_ID_PATTERN
 from autorthanc_spool.errors import OrthancFault
-from autorthanc_spool.orthanc import Orthanc, parse_time
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.orthanc_answers import parse_time
 
 # Orthanc's own limit may be lower; it says by "Done" whether there is more.
 _PAGE = 1000

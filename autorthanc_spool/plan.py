@@ -10,9 +10,9 @@ from typing import Any
 
 from autorthanc_spool.dicom import Level, Resource
 from autorthanc_spool.errors import Fate, MarkerError, SpoolError, StillArriving
-from autorthanc_spool.ledger import Record
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
+from autorthanc_spool.record import Record
 from autorthanc_spool.rules import Action, Rule, Verdict, judge
 
 # Ten attempts with doubling pauses span several hours: what still fails then needs a person.

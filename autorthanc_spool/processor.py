@@ -16,13 +16,13 @@ from autorthanc_spool import durable, plan, publication
 from autorthanc_spool.dicom import Level, Resource
 from autorthanc_spool.errors import OrthancUnavailable, RuleUnavailable, SpoolError, SpoolUnavailable
 from autorthanc_spool.exporter import Outcome, Task, Tools, report_kept
-from autorthanc_spool.ledger import Record, Seen
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
-from autorthanc_spool.orthanc import parse_last_update
+from autorthanc_spool.orthanc_answers import parse_last_update
 from autorthanc_spool.output import output_trouble
 from autorthanc_spool.plan import Filing, Plan
 from autorthanc_spool.reconcile import look_after_series
+from autorthanc_spool.record import Record, Seen
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.rules import Rule, unanswered
 from autorthanc_spool.rulework import RuleWorker, told_bug, unchanged

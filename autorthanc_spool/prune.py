@@ -22,9 +22,10 @@ from pathlib import Path
 from autorthanc_spool import durable, locks, marker, publication
 from autorthanc_spool.errors import AuditUnavailable, FolderMissing, MarkerError
 from autorthanc_spool.exporter import Tools
-from autorthanc_spool.ledger import LedgerError, Record
+from autorthanc_spool.ledger import LedgerError
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.output import WORKING
+from autorthanc_spool.record import Record
 
 LOCK = "prune"
 # A process that writes for longer than a day and a half is dead, or was stopped and is better off with an error.

@@ -11,8 +11,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from autorthanc_spool.ledger import Entry, Intent, Ledger, Parked, Record, Working
+from autorthanc_spool.ledger import Ledger
 from autorthanc_spool.output import WORKING, Output, RuleFolder
+from autorthanc_spool.record import Entry, Intent, Parked, Record, Working
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ from datetime import datetime
 from autorthanc_spool import baseline, locks, marker
 from autorthanc_spool.baseline import Baseline, Contact, known_of
 from autorthanc_spool.dicom import Level, Resource
-from autorthanc_spool.ledger import Ledger, LedgerError, Record
+from autorthanc_spool.ledger import Ledger, LedgerError
 from autorthanc_spool.lifecycle import State
-from autorthanc_spool.orthanc import Orthanc, StudySummary, parse_last_update
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.orthanc_answers import StudySummary, parse_last_update
 from autorthanc_spool.plan import CLOCK_STEP_S
+from autorthanc_spool.record import Record
 from autorthanc_spool.spool import Spool
 
 # Orthanc's own event comes up to about a second after StableAge; it shall have the first word.

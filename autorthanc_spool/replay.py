@@ -18,7 +18,8 @@ from autorthanc_spool.dicom import Level, Resource, Series
 from autorthanc_spool.errors import OrthancFault, ResourceMissing, RuleUnavailable, StillArriving, UsageError
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.ledger import Ledger
-from autorthanc_spool.orthanc import Orthanc, parse_time
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.orthanc_answers import parse_time
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.rules import Rule, judge, unanswered
 from autorthanc_spool.spool import Spool

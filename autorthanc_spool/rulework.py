@@ -12,10 +12,10 @@ from autorthanc_spool.audit import Amount
 from autorthanc_spool.errors import Fate, ForwardExpired, SpoolError
 from autorthanc_spool.exporter import Exporter, Outcome, Task, Tools
 from autorthanc_spool.forwarder import FORWARDED, Forwarder
-from autorthanc_spool.ledger import Record
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
 from autorthanc_spool.plan import Filing, PlannedJob
+from autorthanc_spool.record import Record
 from autorthanc_spool.rules import Rule
 from autorthanc_spool.spool import Claim
 

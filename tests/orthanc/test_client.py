@@ -18,6 +18,7 @@ from autorthanc_spool.errors import (
     ResourceMissing,
     StillArriving,
 )
+from autorthanc_spool.orthanc_transfer import Transfer
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer, free_port
 from tests.helpers.proxy import Fault, Proxy, status
@@ -66,7 +67,7 @@ def test_a_download_gives_the_bytes_that_were_received(orthanc: OrthancServer) -
     study = orthanc.upload(data)
     connection = connect(orthanc)
     resource = connection.with_instances(connection.resource(Level.STUDY, study))
-    transfer = connection.transfer(resource.instances[0])
+    transfer = Transfer(connection, resource.instances[0])
     assert b"".join(transfer) == data
     assert (transfer.size_bytes, transfer.md5) == (len(data), hashlib.md5(data).hexdigest())
 
@@ -87,7 +88,7 @@ def test_a_damaged_file_is_refused_and_named(fresh_orthanc: Start, damage: str, 
     connection = connect(server)
     resource = connection.with_instances(connection.resource(Level.STUDY, study))
     with pytest.raises(InstanceError, match=says) as caught:
-        b"".join(connection.transfer(resource.instances[0]))
+        b"".join(Transfer(connection, resource.instances[0]))
     assert caught.value.instance_id == resource.instances[0].resource_id
 
 
@@ -95,7 +96,7 @@ def first_instance(connection: client.Orthanc, study: str) -> Instance:
     return connection.with_instances(connection.resource(Level.STUDY, study)).instances[0]
 
 
-def read(transfer: client.Transfer, *, gives_up: bool) -> None:
+def read(transfer: Transfer, *, gives_up: bool) -> None:
     for _ in transfer:
         if gives_up:
             raise InstanceError("", "as a full disk does")
@@ -115,9 +116,9 @@ def test_no_connection_is_lost_by_transfers_that_fail(orthanc: OrthancServer, tr
             proxy.add(Fault("/attachments/", cut_after=100_000))
         for _ in range(5):
             with pytest.raises(InstanceError):
-                read(connection.transfer(instance), gives_up=trouble == "left unread")
+                read(Transfer(connection, instance), gives_up=trouble == "left unread")
         proxy.heal()
-        assert sum(map(len, connection.transfer(instance))) == instance.file_size_bytes
+        assert sum(map(len, Transfer(connection, instance))) == instance.file_size_bytes
 
 
 @pytest.mark.parametrize("path", ["/attachments/", "/series"])
@@ -129,7 +130,7 @@ def test_behind_a_reverse_proxy_an_orthanc_that_is_away_is_away(orthanc: Orthanc
         instance = first_instance(connection, study)
         proxy.add(Fault(f"{path}|/system", answer=status(502)))
         with pytest.raises(OrthancUnavailable):
-            list(connection.transfer(instance)) if path == "/attachments/" else connection.resource(Level.STUDY, study)
+            list(Transfer(connection, instance)) if path == "/attachments/" else connection.resource(Level.STUDY, study)
 
 
 def test_a_study_whose_series_never_agree_with_its_instances_is_left_in_peace(orthanc: OrthancServer) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from autorthanc_spool import marker
 from autorthanc_spool.errors import SpoolError, UsageError
-from autorthanc_spool.ledger import Entry, Record
 from autorthanc_spool.lifecycle import Event, State
+from autorthanc_spool.record import Entry, Record
 from autorthanc_spool.shelves import REST_S
 from autorthanc_spool.spool import Claim, Spool
 
