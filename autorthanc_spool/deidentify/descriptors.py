@@ -96,7 +96,9 @@ class Identifiers:
         if verdict is None:
             if len(self._verdicts) >= _REMEMBERED_TEXTS:
                 self._verdicts.clear()
-            verdict = self._verdicts[key] = self._look(text.decoded(value, sets), strictness)
+            # A character set may also be a mistake; the bytes as they stand are looked at too.
+            readings = {text.decoded(value, sets), value.decode("latin-1")}
+            verdict = self._verdicts[key] = any(self._look(one, strictness) for one in readings)
         return verdict
 
     def _look(self, words: str, strictness: Strictness) -> bool:

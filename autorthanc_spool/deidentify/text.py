@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import warnings
 
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, python_encoding
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 # ISO 646, what a data set has that names no character set; Python's superset of it reads any byte.
 DEFAULT = ("iso8859",)
 
 _ESCAPE = 0x1B
+
+_OF_DICOM = frozenset(
+    one for encodings in python_encoding.values() for one in ([encodings] if isinstance(encodings, str) else encodings)
+)
 
 CharacterSets = tuple[str, ...]
 
@@ -22,9 +26,11 @@ def character_sets(value: bytes) -> CharacterSets:
         # pydicom's warnings show the value.
         warnings.simplefilter("ignore")
         try:
-            return tuple(convert_encodings([name.strip(" \0") for name in names]))
-        except LookupError:
+            found = tuple(convert_encodings([name.strip(" \0") for name in names]))
+        except (LookupError, ValueError):
             return DEFAULT
+    # pydicom takes names of Python's as well, with which ASCII could be made to read as something else.
+    return found if _OF_DICOM.issuperset(found) else DEFAULT
 
 
 def decoded(value: bytes, sets: CharacterSets, vr: str = "LO") -> str:
