@@ -229,9 +229,20 @@ def test_a_rule_s_folder_that_is_a_link_is_broken(secured: Site) -> None:
     assert severities(doctor(secured, expect=1), "output") >= {"broken"}
 
 
-def test_a_broken_rule_and_a_destination_that_orthanc_does_not_know_are_told(secured: Site) -> None:
+def test_a_broken_rule_is_told(secured: Site) -> None:
     (secured.rules / "bad.json").write_text("{")
     assert "check" in doctor(secured, expect=1)["rules"][0]["mend"]
+
+
+def test_a_destination_that_orthanc_does_not_know_is_told(
+    site: Site, fresh_orthanc: Callable[..., OrthancServer]
+) -> None:
+    site.orthanc = fresh_orthanc(lua=(), users=USERS, config={"DicomModalities": {"PACS": ["PACS", "127.0.0.1", 104]}})
+    site.rule("known", Action="FORWARD", DestinationModality="PACS")
+    assert severities(doctor(site), "destinations") == {"ok"}
+    site.rule("unknown", Action="FORWARD", DestinationModality="ELSEWHERE")
+    found = doctor(site, expect=1)
+    assert "no modality ELSEWHERE, which the rule unknown sends to" in found["destinations"][0]["text"]
 
 
 def test_an_audit_log_that_cannot_be_written_is_broken(secured: Site) -> None:

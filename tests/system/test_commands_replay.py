@@ -55,7 +55,7 @@ def test_what_is_done_stays_as_it_is(site: Site, brains: dict[str, str]) -> None
     site.once()
     inodes = {path.name: path.stat().st_ino for path in (site.output / "brain").iterdir()}
     again = site.run("replay", "brain")
-    assert "3 of them are done already" in again.stderr
+    assert "done already, and left as they are: 3 of them" in again.stderr
     site.once()
     assert {path.name: path.stat().st_ino for path in (site.output / "brain").iterdir()} == inodes
     assert sorted(record["outcomes"]["brain"]["outcome"] for record in site.records("done")) == [
