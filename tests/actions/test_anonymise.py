@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -331,8 +332,9 @@ def test_a_worker_that_is_killed_loses_nothing(site: Site) -> None:
         killed = 0
         while killed < 3 and not site.markers("done"):
             for child in children(processor.pid):
-                os.kill(child, 9)
-                killed += 1
+                with suppress(ProcessLookupError):
+                    os.kill(child, 9)
+                    killed += 1
         site.wait_published("trial", timeout_s=120)
     assert killed
     assert len(published_files(site)) == 160
@@ -342,5 +344,11 @@ def children(pid: int) -> list[int]:
     """The processes that anonymise for a processor, once they are at work."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(one) for one in task.read_text().split()]
-    return [one for one in found if b"deidentify.worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        # Threads and processes may end while they are looked at.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(one) for one in task.read_text().split() if _is_worker(one)]
+    return found
+
+
+def _is_worker(pid: str) -> bool:
+    return b"deidentify.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
