@@ -117,13 +117,13 @@ class OrthancServer:
         for study in self.get("/studies"):
             self.delete(f"/studies/{study}")
 
-    def wait_stable(self, path: str, timeout_s: float = 20) -> None:
-        """Wait until the study or series is stable and older than StableAge by Orthanc's clock."""
+    def wait_stable(self, path: str, timeout_s: float = 20, margin_s: float = 0.0) -> None:
+        """Wait until the study or series is stable and older than StableAge, and a margin, by Orthanc's clock."""
 
         def settled() -> bool:
             found = self.get(path)
             age = _seconds(self.now()) - _seconds(found["LastUpdate"])
-            return found["IsStable"] is True and age > self.stable_age_s
+            return found["IsStable"] is True and age > self.stable_age_s + margin_s
 
         wait_until(settled, timeout_s, f"{path} is stable")
 
