@@ -7,7 +7,7 @@ STAMPS := $(VENV)/.stamps
 # The real pipeline behind, for the tests; its own environment, as it needs other versions of the same libraries.
 HURAHURA := .venv-hurahura
 
-.PHONY: demo test check compose-test fix bench clean system-demo system-test system-compose
+.PHONY: demo test check compose-test fix chaos bench clean system-demo system-test system-compose
 
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
@@ -20,6 +20,10 @@ check: system-test $(STAMPS)/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+# Studies of mixed sizes, while processor and Orthanc are killed at random: ARGS="--studies 200 --seed 7".
+chaos: system-test $(STAMPS)/test
+	$(BIN)/python -m tests.reliability.chaos $(ARGS)
 
 # Figures, as ratios against something else in the same run.
 bench: system-test $(STAMPS)/test

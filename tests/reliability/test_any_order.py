@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from autorthanc_spool import assembly, reconcile
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets, trees
-from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.site import Site, stored_files
 from tests.helpers.waiting import wait_until
 
@@ -188,14 +186,14 @@ def _is_unfiled(path: Path) -> bool:
 
 
 @pytest.fixture
-def machine(live_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[AnyOrder]]:
+def machine(live_site: Site, monkeypatch: pytest.MonkeyPatch) -> type[AnyOrder]:
     # Orthanc's own event comes first in production; here, waiting for ten seconds each time would prove nothing more.
     monkeypatch.setattr(reconcile, "MARGIN_S", 1.0)
 
     class OnThisSite(AnyOrder):
         site = live_site
 
-    yield OnThisSite
+    return OnThisSite
 
 
 @pytest.mark.timeout(SEQUENCES * 60 + 120)
