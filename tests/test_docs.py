@@ -155,3 +155,12 @@ def test_the_first_rule_of_the_readme_is_the_one_that_is_shipped() -> None:
     ours = json.loads(shown.text)
     assert {**ours, "IsActive": False} == {key: value for key, value in shipped.items() if key != "Comment"}
     assert parse_rule("brain", shown.text.encode()).check_on is Level.STUDY
+
+
+def test_the_matrix_of_faults_names_tests_that_exist_and_all_tests_of_faults() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
+    definition = re.compile(r"^def (test_\w+)", re.MULTILINE)
+    files = {path: set(definition.findall(path.read_text())) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert sorted(named - set().union(*files.values())) == []
+    of_faults = set().union(*(names for path, names in files.items() if path.parent.name == "reliability"))
+    assert sorted(of_faults - named) == []
