@@ -8,6 +8,7 @@ is left to him.
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from autorthanc_spool.lifecycle import Event, target
 from autorthanc_spool.locks import ResourceLock
 from autorthanc_spool.marker import Marker
 from autorthanc_spool.shelves import Item, Shelves
+
+log = logging.getLogger(__name__)
 
 # Makes the content of a filed marker out of where and when it was filed; None leaves it as it is.
 Record = Callable[[dict[str, str]], bytes | None]
@@ -98,7 +101,11 @@ class Cabinet(Shelves):
         if lock is None:
             return False
         try:
-            return self._move_filed(item, Event.REJECT, _rejection_of(item, error)) is not None
+            filed = self._move_filed(item, Event.REJECT, _rejection_of(item, error))
+            if filed:
+                show = filed.name.removesuffix(".json")
+                log.warning("%s -> failed/: it is no marker (`autorthanc-spool show %s` tells why)", item.name, show)
+            return filed is not None
         finally:
             lock.release()
 
