@@ -12,8 +12,9 @@ HURAHURA := .venv-hurahura
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
 
+# Most tests wait for a stable age or a poll: three at a time take less than half of the time. ARGS=tests/unit for some.
 test: system-test $(STAMPS)/test $(HURAHURA)/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n 3 --dist loadfile)
 
 check: system-test $(STAMPS)/test
 	$(BIN)/ruff format --check .
