@@ -28,7 +28,7 @@ SHORTEST_LIFE_S = 1.0
 LONGEST_LIFE_S = 5.0
 DRAIN_S = 240.0
 
-# Somebody is killed at least once in so many studies: the sender waits for it.
+# Somebody is killed at least once in so many studies: the sender waits for it in the middle of one.
 STUDIES_PER_KILL = 2
 
 
@@ -78,8 +78,6 @@ class Chaos:
             killer.start()
             for number in range(studies):
                 self._send(number)
-                if number % STUDIES_PER_KILL == 0:
-                    assert self.struck.acquire(timeout=120), "nobody was killed"
                 assert self.failure is None, self.failure
             self.over.set()
             killer.join()
@@ -98,7 +96,12 @@ class Chaos:
     def _send(self, number: int) -> None:
         series, instances = self.random.randint(1, 3), self.random.randint(1, 12)
         size = self.random.choice([16, 16, 64, 128, 256])
-        for data in datasets.make_study(f"P{number}", series=series, instances=instances, size=size):
+        files = datasets.make_study(f"P{number}", series=series, instances=instances, size=size)
+        # The rest of the study is sent while somebody is being killed.
+        pause = self.random.randrange(len(files)) if number % STUDIES_PER_KILL == 0 else None
+        for position, data in enumerate(files):
+            if position == pause:
+                assert self.struck.acquire(timeout=120), "nobody was killed"
             self.figures.files += 1
             self.figures.size_bytes += len(data)
             wait_until(lambda data=data: self._accepted(data), 120, "Orthanc takes a file")  # type: ignore[misc]
@@ -118,6 +121,7 @@ class Chaos:
         try:
             while not self.over.wait(dice.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)):
                 what = dice.choice(["processor", "processor", "Orthanc", "both"])
+                self.struck.release()
                 if what != "Orthanc":
                     self._end_processor(signal.SIGKILL)
                     self.figures.processor_kills += 1
@@ -126,7 +130,6 @@ class Chaos:
                     self.figures.orthanc_kills += 1
                 if what != "Orthanc":
                     self.processor = self.site.start_processor()
-                self.struck.release()
         except BaseException as error:  # noqa: BLE001 - told by the main thread
             self.failure = error
             self.struck.release()

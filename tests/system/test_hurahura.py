@@ -26,3 +26,18 @@ def test_hurahura_loads_every_published_study_once_and_whole(live_site: Site, tm
     ]
     assert watcher.loaded() == sorted(sent)
     assert live_site.published("trial") == ["MIResearch-ERROR", "MIResearch-PROCESSING"]
+
+
+@pytest.mark.timeout(240)
+def test_hurahura_takes_an_archive_up(live_site: Site, tmp_path: Path) -> None:
+    """It takes an archive that is created in the watched folder, and a rename out of a subfolder counts as that."""
+    live_site.rule("trial", Action="ZIP")
+    with live_site.processor():
+        wait_until(lambda: (live_site.output / "trial").is_dir(), 20, "the rule's folder is made")
+        with hurahura.watching(live_site.output / "trial", tmp_path / "hurahura") as watcher:
+            dicom_net.store(live_site.orthanc.dicom_port, datasets.make_study("P1", "7", series=2, instances=2))
+            watcher.wait_loaded()
+            assert watcher.errors() == []
+    study = live_site.orthanc.get("/studies")[0]
+    assert watcher.loaded() == sorted(stored_files(live_site.orthanc, study).values())
+    assert live_site.published("trial") == ["MIResearch-ERROR", "MIResearch-PROCESSING"]
