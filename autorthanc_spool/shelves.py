@@ -91,9 +91,7 @@ class Shelves:
         if len(found) > 1:
             some = ", ".join(f"{item.path.relative_to(self.root)}" for item in found[:4])
             more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-            raise UsageError(
-                f"{fragment!r} could be any of {some}{more}; name a part that only one has, its folder perhaps"
-            )
+            raise UsageError(f"{fragment!r} could be any of {some}{more}; name a part that only one of them has")
         return found[0]
 
     def waiting_keys(self, *states: State) -> set[str]:

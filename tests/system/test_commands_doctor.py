@@ -180,6 +180,7 @@ def test_a_known_user_beside_our_own_is_found(site: Site, fresh_orthanc: Callabl
 def test_an_open_door_is_told(site: Site, fresh_orthanc: Callable[..., OrthancServer]) -> None:
     site.orthanc = fresh_orthanc(lua=(), config={"RemoteAccessAllowed": True, "ExecuteLuaEnabled": True})
     site.rule("all")
+    site.variables["ORTHANC_AUTHENTICATION_ENABLED"] = "true"
     found = doctor(site, expect=1)
     assert severities(found, "credentials") == {"broken"}
     assert severities(found, "remote access") == {"broken"}

@@ -187,7 +187,7 @@ def test_a_password_may_hold_letters_of_any_script(site: Site) -> None:
     site.set(ORTHANC_PASSWORD=FOREIGN_PASSWORD)
     with site.up() as running:
         running.wait_for(STARTED)
-        running.wait_for("first contact with Orthanc")
+        running.wait_for("first contact with this Orthanc")
         assert running.end() == 0
 
 
@@ -262,7 +262,7 @@ def test_the_processor_speaks_to_the_orthanc_that_was_started(site: Site) -> Non
     with site.up() as running:
         running.wait_for("`up` works with the Orthanc that it starts itself")
         running.wait_for(STARTED)
-        running.wait_for("first contact with Orthanc")
+        running.wait_for("first contact with this Orthanc")
         assert running.end() == 0
 
 
