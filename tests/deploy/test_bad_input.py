@@ -17,6 +17,7 @@ from autorthanc_spool import ports
 from autorthanc_spool.prepare import check_site
 from autorthanc_spool.settings import load_settings
 from autorthanc_spool.variables import NAMES
+from tests.helpers import trees
 
 # An ordinary user: root may write everywhere, so nothing would be wrong with any folder.
 PERSON, STRANGER = 1234, 1777
@@ -100,8 +101,7 @@ WAYS = pytest.mark.parametrize("way", [Site.compose_up, Site.check, Site.up], id
 @pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
+    trees.open_to_all(folder)
     for name in ("docker-compose.yml", "deploy", "lua"):
         (folder / name).symlink_to(CHECKOUT / name)
     (folder / "automation_scripts").mkdir()

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from deploy_tools import CHECKOUT, PLUGINS, ask, dicom_file, free_port, orthanc, running
 
+from tests.helpers import trees
+
 USER = "orthanc:secret"
 PASSWORD = "index-0123456789abcdef"
 
@@ -80,8 +82,7 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     # pytest's folders are closed to other users.
     folder = tmp_path_factory.mktemp("postgres")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o711)
+    trees.open_to_all(folder)
     yield Server(folder)
     shutil.rmtree(folder / "data")
 

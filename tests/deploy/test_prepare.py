@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autorthanc_spool.prepare import ORTHANC_USER, check_site, main
+from tests.helpers import trees
 
 UID, GID, STRANGER = 1234, 2345, 1777
 ENVIRON = {"UID": str(UID), "GID": str(GID), "ORTHANC_PASSWORD": "12345"}
@@ -26,8 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("passwords/orthanc", "passwords/index", "passwords/processor", "notes"):
         (made / name).mkdir(parents=True)
     # The processor's user reaches mounts without passing through the folders above, which pytest closes.
-    for path in (made, *made.parents[:2]):
-        path.chmod(0o711)
+    trees.open_to_all(made)
     return made
 
 

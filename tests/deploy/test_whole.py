@@ -17,6 +17,7 @@ from test_index import PASSWORD, Server
 from test_nginx import configuration
 
 from autorthanc_spool import demo_study
+from tests.helpers import trees
 from tests.helpers.site import EVERYTHING
 from tests.helpers.waiting import wait_until
 
@@ -61,8 +62,7 @@ class Whole:
 def whole(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Whole]:
     # pytest's folders are closed to other users, and PostgreSQL runs as one.
     database = tmp_path_factory.mktemp("postgres")
-    for path in (database, *database.parents[:2]):
-        path.chmod(0o711)
+    trees.open_to_all(database)
     for name in ("spool/tmp", "spool/incoming", "automation_scripts", "output"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "automation_scripts/all.json").write_text(json.dumps(EVERYTHING))
