@@ -46,7 +46,10 @@ class Site:
     lines: dict[str, str] = field(default_factory=dict)
 
     def write(self) -> None:
-        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.lines.items()))
+        path = self.folder / ".env"
+        path.write_text("".join(f"{name}={value}\n" for name, value in self.lines.items()))
+        # Whatever umask the tests before have left.
+        path.chmod(0o644)
 
     def command(self, word: str) -> str:
         """Run a command of ours as that user; give what it says when it refuses."""
