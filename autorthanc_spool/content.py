@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from autorthanc_spool import naming
 from autorthanc_spool.dicom import Instance, Resource
+from autorthanc_spool.errors import InstanceError
 from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.orthanc_transfer import Transfer
 
@@ -72,3 +74,53 @@ class Originals:
     def told(self) -> Mapping[str, Any]:
         """Nothing more."""
         return {}
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What is kept of a file that was read and let go."""
+
+    size_bytes: int
+    md5: str
+
+
+class Proven:
+    """Content of which every file was read to its end once, and may leave; read again, it must be the same.
+
+    `digests` has those that may leave, by the Orthanc ID of their instance; the others are withheld.
+    """
+
+    def __init__(self, content: Content, digests: Mapping[str, Digest]) -> None:
+        self._content = content
+        self._digests = digests
+        self.name = content.name
+        self.identity = content.identity
+        self.paths = content.paths
+
+    def open(self, instance: Instance) -> Stream | None:
+        """Begin to read one file again."""
+        wanted = self._digests.get(instance.resource_id)
+        stream = self._content.open(instance) if wanted else None
+        return _Again(stream, wanted, instance) if stream and wanted else None
+
+    def told(self) -> Mapping[str, Any]:
+        """Tell what the content tells."""
+        return self._content.told()
+
+
+class _Again:
+    """The bytes of a file that was read before. Raises InstanceError, at the end, when they are others."""
+
+    def __init__(self, stream: Stream, wanted: Digest, instance: Instance) -> None:
+        self._stream = stream
+        self._wanted = wanted
+        self._instance = instance
+        self.md5 = ""
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Give them."""
+        yield from self._stream
+        self.md5, self.size_bytes = self._stream.md5, self._stream.size_bytes
+        if Digest(self.size_bytes, self.md5) != self._wanted:
+            raise InstanceError(self._instance.resource_id, "read a second time, it isn't what it was the first time")

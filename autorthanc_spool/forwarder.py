@@ -32,13 +32,12 @@ class Forwarder:
         """Send what the rule asks for, and tell what was done. Raises ForwardExpired, and what the action raises."""
         self._tools.audit.check()
         entry = LedgerEntry(self._tools.spool.ledger, claim.marker.key, task, destination)
-        self._exporter.look_once_more(claim, task)
-        job = Job(
-            task.rule, task.resource, self._exporter.content(task), self._tools.stop,
-            self._exporter.threads(task),
-        )  # fmt: skip
+        job, delivery = self._job(task), Delivery(destination, self._modalities, entry)
+        action = sending_action(task.rule)
         try:
-            sent = sending_action(task.rule).run(job, Delivery(destination, self._modalities, entry))
+            job = action.prove(job, delivery)
+            self._exporter.look_once_more(claim, task)
+            sent = action.run(job, delivery)
         except DestinationUnavailable as error:
             self._check_expiry(entry, destination, error)
             raise
@@ -58,6 +57,10 @@ class Forwarder:
         )
         entry.write(done, self._line(task, destination, done))
         return told(done)
+
+    def _job(self, task: Task) -> Job:
+        content, threads = self._exporter.content(task), self._exporter.threads(task)
+        return Job(task.rule, task.resource, content, self._tools.stop, threads)
 
     def _check_expiry(self, entry: LedgerEntry, destination: str, error: DestinationUnavailable) -> None:
         """Give up what was in vain for too long; where it begins to be, note when."""

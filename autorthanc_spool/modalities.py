@@ -17,6 +17,9 @@ from autorthanc_spool.orthanc import Answer, Orthanc
 # A large file takes its time on a slow line; Orthanc itself gives up where nothing moves (DicomScuTimeout).
 SEND_TIMEOUT_S = 1800.0
 
+# Orthanc's number for an association that was accepted, but not for what was asked.
+_NO_PRESENTATION_CONTEXT = 2015
+
 
 @dataclass(frozen=True)
 class SendingJob:
@@ -59,6 +62,12 @@ class Modalities:
                 f'ORTHANC_DICOM_MODALITIES=\'{{"{name}": ["AET", "host", 104]}}\', restart Orthanc, and requeue the '
                 "marker; or mend DestinationModality in the rule"
             )
+
+    def check_reachable(self, name: str) -> None:
+        """Raise DestinationUnavailable when nobody answers there; a node that doesn't know C-ECHO has answered."""
+        reason = self._unreachable(name)
+        if reason:
+            raise _down(name, reason)
 
     def store(self, name: str, instance_ids: Iterable[str], *, commitment: bool) -> str:
         """Begin to send what lies in Orthanc; tell the ID of the job."""
@@ -111,14 +120,25 @@ class Modalities:
 
     def failure(self, name: str, reason: str) -> DestinationUnavailable | ForwardRefused:
         """Tell a destination that is down, after something failed, from one that answers and refuses."""
-        if self._orthanc.post(f"/modalities/{_quoted(name)}/echo", b"{}").status == 200:
-            return ForwardRefused(
-                f"{name} answers, but not everything could be sent to it ({reason}); "
-                "its log and Orthanc's say more: is Orthanc's AET known there, and is there room?"
-            )
-        return DestinationUnavailable(
-            f"{name} can't be reached ({reason}); start it, or mend its address in ORTHANC_DICOM_MODALITIES"
+        if self._unreachable(name):
+            return _down(name, reason)
+        return ForwardRefused(
+            f"{name} answers, but not everything could be sent to it ({reason}); "
+            "its log and Orthanc's say more: is Orthanc's AET known there, and is there room?"
         )
+
+    def _unreachable(self, name: str) -> str:
+        """Say why a destination doesn't answer C-ECHO; nothing when it does, or doesn't offer it."""
+        answer = self._orthanc.post(f"/modalities/{_quoted(name)}/echo", b"{}")
+        if answer.status == 200 or answer.object().get("OrthancStatus") == _NO_PRESENTATION_CONTEXT:
+            return ""
+        return _reason(answer)
+
+
+def _down(name: str, reason: str) -> DestinationUnavailable:
+    return DestinationUnavailable(
+        f"{name} can't be reached ({reason}); start it, or mend its address in ORTHANC_DICOM_MODALITIES"
+    )
 
 
 def _reason(answer: Answer) -> str:

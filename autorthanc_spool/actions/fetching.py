@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from autorthanc_spool.actions.job import Job
+from autorthanc_spool.content import Digest, Proven
 from autorthanc_spool.dicom import Instance
 from autorthanc_spool.output import Delivered
 
@@ -26,6 +28,25 @@ def fetch_all(job: Job, fetch: Callable[[Instance], Delivered | None]) -> tuple[
             pool.shutdown(wait=True, cancel_futures=True)
         results = [future.result() for future in futures if not future.cancelled()]
         return tuple(sorted((file for file in results if file), key=lambda file: file.path))
+
+
+def proven(job: Job) -> Job:
+    """Read every file to its end, to find out whether all of them may leave; only their digests are kept.
+
+    Raises what reading raises, and EverythingWithheld. The content of the job that is given back must be what was read.
+    """
+    digests: dict[str, Digest] = {}
+
+    def read(instance: Instance) -> None:
+        stream = job.content.open(instance)
+        if stream is not None:
+            for _ in stream:
+                pass
+            digests[instance.resource_id] = Digest(stream.size_bytes, stream.md5)
+
+    fetch_all(job, read)
+    job.content.told()
+    return replace(job, content=Proven(job.content, digests))
 
 
 def in_order(instances: tuple[Instance, ...]) -> list[Instance]:

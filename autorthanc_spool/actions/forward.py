@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.fetching import in_order
+from autorthanc_spool.actions.fetching import in_order, proven
 from autorthanc_spool.actions.job import Delivery, Job, Sent
-from autorthanc_spool.content import Originals
+from autorthanc_spool.content import Originals, Proven
 from autorthanc_spool.errors import DestinationUnavailable, ForwardRefused
 from autorthanc_spool.modalities import SendingJob
 
@@ -28,14 +28,27 @@ class Forward:
         """Tell in a few words what `run` will do."""
         return f"forward {instances} instances to {', '.join(rule.destination_modalities)}"
 
+    def prove(self, job: Job, delivery: Delivery) -> Job:
+        """Read what is made on the way: of a study with one unfit file, the fit ones mustn't leave before it is met."""
+        delivery.modalities.check(delivery.destination)
+        if _is_stored(job):
+            return job
+        # Reading it all would be in vain, each time that a destination is tried which is still down.
+        delivery.modalities.check_reachable(delivery.destination)
+        return proven(job)
+
     def run(self, job: Job, delivery: Delivery) -> Sent:
         """Do it."""
-        delivery.modalities.check(delivery.destination)
-        # What Orthanc holds may leave only where nothing is done to it on the way: a subclass, for
-        # instance, isn't meant.
-        if type(job.content) is Originals:
+        if isinstance(job.content, Originals) and _is_stored(job):
             return _send_stored(job, job.content, delivery)
+        if not isinstance(job.content, Proven):
+            raise TypeError("what is made on the way leaves only when it was proven")
         return _send_straight(job, delivery)
+
+
+def _is_stored(job: Job) -> bool:
+    # What Orthanc holds may leave only where nothing is done to it on the way: a subclass, for instance, isn't meant.
+    return type(job.content) is Originals
 
 
 def _send_straight(job: Job, delivery: Delivery) -> Sent:

@@ -120,5 +120,8 @@ class SendingAction(Action, Protocol):
     confirmed yet; the progress says where to go on), ForwardRefused.
     """
 
+    def prove(self, job: Job, delivery: Delivery) -> Job:
+        """Make sure that every file may leave, before any does; give the job that may be run."""
+
     def run(self, job: Job, delivery: Delivery) -> Sent:
         """Do it."""

@@ -20,15 +20,16 @@ from autorthanc_spool.actions import (
     Product,
     PublishingAction,
     SendingAction,
+    Sent,
 )
-from autorthanc_spool.content import Originals
+from autorthanc_spool.content import Originals, Stream
 from autorthanc_spool.dicom import Instance, Level
-from autorthanc_spool.errors import InstanceError, Interrupted, UnknownModality
+from autorthanc_spool.errors import DestinationUnavailable, InstanceError, Interrupted, UnknownModality
 from autorthanc_spool.modalities import Modalities
 from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.output import Output
 from tests.helpers import crash, datasets, trees
-from tests.helpers.destinations import add_modality, received
+from tests.helpers.destinations import add_modality, dead_port, received
 from tests.helpers.orthanc_server import OrthancServer
 
 NAME = "PAT1-FamilyPAT1-1"
@@ -48,6 +49,28 @@ class Withholding(Originals):
 
     def open(self, instance: Instance) -> Any:
         return None if instance.resource_id == min(self.paths) else super().open(instance)
+
+
+class Changing(Originals):
+    """Content that differs each time that it is read."""
+
+    opened = 0
+
+    def open(self, instance: Instance) -> Any:
+        self.opened += 1
+        return Changed(super().open(instance), self.opened)
+
+
+class Changed:
+    """A stream with a digest of its own."""
+
+    def __init__(self, stream: Stream, number: int) -> None:
+        self._stream, self._number = stream, number
+        self.size_bytes, self.md5 = 0, ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+        self.size_bytes, self.md5 = self._stream.size_bytes, f"{self._number:032x}"
 
 
 class Notes:
@@ -88,6 +111,11 @@ def make(action: PublishingAction, job: Job, output: Output) -> Product:
     shutil.rmtree(output.root / "all", ignore_errors=True)
     with output.rule_folder("all") as folder, closing(folder.make_working(NAME)) as working:
         return action.run(job, Place(NAME, working))
+
+
+def send(action: SendingAction, job: Job, delivery: Delivery) -> Sent:
+    """Do as the forwarder does."""
+    return action.run(action.prove(job, delivery), delivery)
 
 
 def delivery(orthanc: OrthancServer, destination: str = "archive") -> Delivery:
@@ -177,7 +205,7 @@ def test_killed_at_any_step_it_shows_nothing(action: PublishingAction, job: Job,
 
 @sending
 def test_everything_arrives(action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer) -> None:
-    sent = action.run(job, delivery(orthanc))
+    sent = send(action, job, delivery(orthanc))
     assert received(archive) == {one.SOPInstanceUID for one in job.resource.instances}
     assert (sent.instances, sent.size_bytes) == (6, sum(one.file_size_bytes for one in job.resource.instances))
 
@@ -186,7 +214,7 @@ def test_everything_arrives(action: SendingAction, job: Job, orthanc: OrthancSer
 def test_sending_twice_is_as_once(
     action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer
 ) -> None:
-    first, second = action.run(job, delivery(orthanc)), action.run(job, delivery(orthanc))
+    first, second = send(action, job, delivery(orthanc)), send(action, job, delivery(orthanc))
     assert first == second
     assert len(received(archive)) == 6
 
@@ -197,8 +225,40 @@ def test_other_content_is_never_sent_as_its_originals(
 ) -> None:
     """Whatever isn't `Originals` itself is sent as its own bytes, and without what it withholds."""
     content = Withholding(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
-    sent = action.run(Job(job.rule, job.resource, content, job.stop), delivery(orthanc))
+    sent = send(action, Job(job.rule, job.resource, content, job.stop), delivery(orthanc))
     assert sent.instances == len(received(archive)) == 5
+
+
+@sending
+def test_what_is_made_on_the_way_does_not_leave_unproven(
+    action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer
+) -> None:
+    content = Withholding(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
+    with pytest.raises(TypeError, match="proven"):
+        action.run(Job(job.rule, job.resource, content, job.stop), delivery(orthanc))
+    assert received(archive) == set()
+
+
+@sending
+def test_what_is_another_thing_when_it_is_read_again_does_not_leave(
+    action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer
+) -> None:
+    content = Changing(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
+    with pytest.raises(InstanceError, match="second time"):
+        send(action, Job(job.rule, job.resource, content, job.stop), delivery(orthanc))
+    assert received(archive) == set()
+
+
+@sending
+def test_nothing_is_proven_for_a_destination_that_is_down(
+    action: SendingAction, job: Job, orthanc: OrthancServer
+) -> None:
+    """A study of thousands of files isn't anonymised each time that somebody is called in vain."""
+    add_modality(orthanc, "down", "DOWN", dead_port())
+    content = Changing(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
+    with pytest.raises(DestinationUnavailable):
+        send(action, Job(job.rule, job.resource, content, job.stop), delivery(orthanc, "down"))
+    assert content.opened == 0
 
 
 @sending
@@ -206,8 +266,13 @@ def test_a_stopped_sending_ends_at_once(
     action: SendingAction, job: Job, orthanc: OrthancServer, archive: OrthancServer
 ) -> None:
     job.stop.set()
+    content = Withholding(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
     with pytest.raises(Interrupted):
-        action.run(job, delivery(orthanc))
+        send(action, Job(job.rule, job.resource, content, job.stop), delivery(orthanc))
+    assert received(archive) == set()
+    # What Orthanc sends by itself may go on; whoever comes next looks after it.
+    with pytest.raises(Interrupted):
+        send(action, job, delivery(orthanc))
 
 
 @sending
@@ -215,4 +280,4 @@ def test_a_destination_that_orthanc_does_not_know_is_named(
     action: SendingAction, job: Job, orthanc: OrthancServer
 ) -> None:
     with pytest.raises(UnknownModality, match="nowhere"):
-        action.run(job, delivery(orthanc, "nowhere"))
+        send(action, job, delivery(orthanc, "nowhere"))

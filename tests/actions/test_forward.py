@@ -1,5 +1,6 @@
 """FORWARD: to a second real Orthanc, and to dcmtk's storescp; up, down, and dying in mid-transfer."""
 
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from autorthanc_spool import assembly
@@ -428,6 +430,79 @@ def test_no_file_leaves_while_the_audit_log_cannot_be_written(site: Site, archiv
     assert [(line["outcome"], line["destination"], line["instances"]) for line in lines] == [
         ("forwarded", "archive", 6)
     ]
+
+
+def altered(data: bytes, **keywords: Any) -> bytes:
+    """The same file with other values."""
+    found = pydicom.dcmread(io.BytesIO(data))
+    for keyword, value in keywords.items():
+        setattr(found, keyword, value)
+    out = io.BytesIO()
+    found.save_as(out)
+    return out.getvalue()
+
+
+def in_order_of_sending(site: Site, files: list[bytes]) -> list[bytes]:
+    """The files of a study, in the order that they are sent in."""
+    site.orthanc.upload_all(files)
+    sent = sorted((one["ParentSeries"], one["ID"]) for one in site.orthanc.get("/instances?expand"))
+    found = [site.orthanc.bytes_of(instance) for _, instance in sent]
+    site.orthanc.clear()
+    return found
+
+
+def unfit(files: list[bytes], why: str) -> list[bytes]:
+    """Files of which the last one mustn't leave, or all."""
+    if why == "withheld":
+        return [altered(data, BurnedInAnnotation="YES") for data in files]
+    if why == "mixed":
+        return [*files[:-1], altered(files[-1], IssuerOfPatientID="ANOTHER")]
+    pixels = pydicom.dcmread(io.BytesIO(files[-1])).PixelData
+    return [*files[:-1], altered(files[-1], PixelData=pixels[:-10])]
+
+
+@pytest.mark.parametrize(
+    ("why", "kind"), [("cut", "Malformed"), ("mixed", "PatientsMixed"), ("withheld", "EverythingWithheld")]
+)
+def test_nothing_leaves_anonymised_while_one_file_is_unfit(
+    site: Site, archive: OrthancServer, tmp_path: Path, why: str, kind: str
+) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "dcmtk", "DCMTK", port)
+    site.rule("all", Action=["ANONYMISE", "FORWARD"], DestinationModality=["archive", "dcmtk"])
+    site.touch(send(site, *unfit(in_order_of_sending(site, datasets.make_study()), why)))
+    with storescp(tmp_path / "dcmtk", port):
+        site.once(expect=1)
+    assert {one["error"]["kind"] for one in outcome(site, "failed")["forward"].values()} == {kind}
+    assert received(archive) == set()
+    assert list((tmp_path / "dcmtk").iterdir()) == []
+
+
+def test_a_study_of_which_some_files_are_withheld_arrives_without_them(site: Site, archive: OrthancServer) -> None:
+    site.rule("all", Action=["ANONYMISE", "FORWARD"], DestinationModality="archive")
+    files = in_order_of_sending(site, datasets.make_study())
+    study = send(site, altered(files[0], BurnedInAnnotation="YES"), *files[1:])
+    site.touch(study)
+    site.once()
+    found = outcome(site, "done")["forward"]["archive"]
+    assert found["instances"] == len(received(archive)) == 5
+    assert found["withheld"]["count"] == 1
+
+
+def test_a_destination_that_offers_no_echo_gets_anonymised_files_too(site: Site, tmp_path: Path) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "deaf", "DEAF", port)
+    profile = tmp_path / "storescp.cfg"
+    profile.write_text(
+        "[[TransferSyntaxes]]\n[Plain]\nTransferSyntax1 = LittleEndianExplicit\n"
+        "[[PresentationContexts]]\n[Images]\nPresentationContext1 = CTImageStorage\\Plain\n"
+        "[[Profiles]]\n[Images]\nPresentationContexts = Images\n"
+    )
+    site.rule("all", Action=["ANONYMISE", "FORWARD"], DestinationModality="deaf")
+    site.touch(send(site, *datasets.make_study()))
+    with storescp(tmp_path / "deaf", port, "--config-file", str(profile), "Images"):
+        site.once()
+    assert len(list((tmp_path / "deaf").iterdir())) == 6
 
 
 @pytest.mark.parametrize("action", [["ANONYMISE", "FORWARD"], ["ANONYMISE", "ZIP", "FORWARD"]])
