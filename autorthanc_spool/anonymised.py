@@ -20,48 +20,14 @@ from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
 from autorthanc_spool.deidentify.errors import AnonymiserDied, DeidentificationError, PatientsMixed, ProgramMistake
 from autorthanc_spool.deidentify.file import Deidentified, Held, Identity
-from autorthanc_spool.deidentify.keyring import KEY_ID, Keyring
+from autorthanc_spool.deidentify.keyring import KEY_ID
 from autorthanc_spool.deidentify.pool import Pool
-from autorthanc_spool.deidentify.profile import Profile
-from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.deidentify.worker import Recipe
 from autorthanc_spool.dicom import Instance, Level, Resource
 from autorthanc_spool.errors import EverythingWithheld, ResourceMissing
-from autorthanc_spool.rules import AnonymiseOptions
 
 # Small enough to be written while the next one is digested.
 CHUNK_BYTES = 1024 * 1024
-
-
-class Anonymiser:
-    """What anonymising needs beside the files: the key, the pseudonym tables, and processes that do it."""
-
-    def __init__(self, keyring: Keyring, tables: PseudonymTables, workers: int) -> None:
-        self._keyring = keyring
-        self._tables = tables
-        self._pool = Pool(workers)
-        self._recipe: Recipe | None = None
-
-    @property
-    def workers(self) -> int:
-        """How many files are worked on at the same time."""
-        return self._pool.size
-
-    def content(self, originals: Originals, resource: Resource, options: AnonymiseOptions) -> Anonymised:
-        """Prepare the anonymised files of a resource; the first one is anonymised at once, to know their names.
-
-        Raises KeyUnavailable, PseudonymTableInvalid, PatientNotListed, Malformed, Unsupported, InstanceError.
-        """
-        table = self._tables.read(options.pseudonym_table) if options.pseudonym_table else None
-        recipe = Recipe(Profile(options, table), self._keyring.open())
-        # Workers keep a recipe until they are given another one.
-        if self._recipe is None or recipe != self._recipe:
-            self._recipe = recipe
-        return Anonymised(originals, resource, self._recipe, self._pool)
-
-    def close(self) -> None:
-        """End the processes."""
-        self._pool.close()
 
 
 class Anonymised:

@@ -19,11 +19,10 @@ from types import FrameType
 from typing import Any
 
 from autorthanc_spool import naming
-from autorthanc_spool.anonymised import Anonymiser
+from autorthanc_spool.anonymiser import Anonymiser
 from autorthanc_spool.audit import AuditLog
 from autorthanc_spool.deidentify.errors import PseudonymTableInvalid
 from autorthanc_spool.deidentify.keyring import Keyring
-from autorthanc_spool.deidentify.pool import cores
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.dicom import Level
 from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolError, Unavailable
@@ -74,9 +73,7 @@ def tools(settings: Settings, stop: threading.Event) -> Tools:
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
         output=Output(settings.output_path, _owner(settings), settings.umask),
-        anonymiser=Anonymiser(
-            Keyring(settings.pseudonym_key_file, spool), PseudonymTables(settings.rules_path), workers=cores()
-        ),
+        anonymiser=Anonymiser(Keyring(settings.pseudonym_key_file, spool), PseudonymTables(settings.rules_path)),
         audit=AuditLog(settings.audit_log, socket.gethostname(), _owner(settings)),
         clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing

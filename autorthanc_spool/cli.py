@@ -1,6 +1,7 @@
 """The command line: options → settings → one call → exit code.
 
-Standard output is for data, standard error for talk. Errors become messages in `main` and nowhere else.
+Standard output is for data, standard error for talk. Errors become messages in `main` and nowhere else. What only some
+commands need is imported by them: `run` does without tables, checks, and the commands of upkeep.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool import __version__, assembly, cli_upkeep, marker, preflight, views
+from autorthanc_spool import __version__, assembly, marker
 from autorthanc_spool.cli_options import resource_id_of, with_settings
 from autorthanc_spool.dicom import Level
 from autorthanc_spool.errors import RulesInvalid, SettingsError, SpoolError, UsageError
@@ -22,7 +23,28 @@ from autorthanc_spool.shelves import Item
 from autorthanc_spool.spool import Spool
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """All commands. Those of `cli_upkeep` are imported when one of them, or the list of all, is asked for."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find a command."""
+        if cmd_name not in self.commands:
+            self._add_upkeep()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names of all commands."""
+        self._add_upkeep()
+        return super().list_commands(ctx)
+
+    def _add_upkeep(self) -> None:
+        from autorthanc_spool import cli_upkeep
+
+        for command in cli_upkeep.COMMANDS:
+            self.add_command(command)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="autorthanc-spool")
 def cli() -> None:
     """Export what becomes stable in Orthanc, by rules, into the folder that your pipeline watches.
@@ -62,6 +84,8 @@ def demo(keep: bool) -> int:
 @with_settings
 def status(settings: Settings, as_json: bool) -> None:
     """Show what lies in the spool, which rules are in force, and whether Orthanc answers."""
+    from autorthanc_spool import views
+
     views.show_status(assembly.status(settings), as_json)
 
 
@@ -71,6 +95,8 @@ def status(settings: Settings, as_json: bool) -> None:
 @with_settings
 def list_markers(settings: Settings, states: tuple[str, ...], as_json: bool) -> None:
     """List markers: all but the done ones, or those in the named states."""
+    from autorthanc_spool import views
+
     wanted = [State(state) for state in states] or [state for state in State if state is not State.DONE]
     spool = assembly.open_spool(settings)
     views.show_markers([views.summary(spool, item) for state in wanted for item in spool.items(state)], as_json)
@@ -166,6 +192,8 @@ def enqueue(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> No
 @with_settings
 def check(settings: Settings, files: tuple[Path, ...]) -> None:
     """Check settings, folders, ports and rules, or some rule files alone: every problem with its place."""
+    from autorthanc_spool import preflight, views
+
     if not files and (problems := preflight.problems(settings)):
         raise SettingsError(problems)
     views.show_check(assembly.check(settings, files))
@@ -178,6 +206,8 @@ def check(settings: Settings, files: tuple[Path, ...]) -> None:
 @with_settings
 def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> None:
     """Tell for each rule and tag what was wanted, what was found, and what would be done."""
+    from autorthanc_spool import views
+
     explained = assembly.explain(settings, Level(level), resource_id_of(resource_id))
     views.show_explanation(explained, as_json)
 
@@ -193,10 +223,6 @@ def init(directory: Path) -> None:
     for path in laid_out.written:
         click.echo(str(laid_out.directory / path))
     click.echo(laid_out.next_steps(), err=True)
-
-
-for _command in cli_upkeep.COMMANDS:
-    cli.add_command(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from autorthanc_spool import audit, naming, plan, publication
 from autorthanc_spool.actions import Job, Place, Product, publishing_action
-from autorthanc_spool.anonymised import Anonymiser
+from autorthanc_spool.anonymiser import Anonymiser
 from autorthanc_spool.audit import Amount, AuditLog
 from autorthanc_spool.content import Content, Originals
 from autorthanc_spool.deidentify.keyring import KEY_ID

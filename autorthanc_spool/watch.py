@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.polling import PollingObserver
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,10 @@ class Doorbell(FileSystemEventHandler):
 
     def _watch(self) -> bool:
         """Watch the directories that are there; tell whether the watch was set anew."""
+        # Their import takes a while; `run --once` seldom has to wait, and most commands never.
+        from watchdog.observers import Observer
+        from watchdog.observers.polling import PollingObserver
+
         present = {directory: _identity(directory) for directory in self._directories}
         if self._observer and present == self._watched and self._is_listening():
             return False

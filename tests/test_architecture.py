@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -110,6 +112,12 @@ def test_no_module_is_imported_by_what_it_imports() -> None:
     seen: set[str] = set()
     for name in modules():
         walk(name, ())
+
+
+def test_a_run_begins_without_what_only_some_rules_and_commands_need() -> None:
+    program = "import sys, autorthanc_spool.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"pydicom", "multiprocessing", "rich", "watchdog.observers"}.intersection(loaded) == set()
 
 
 def test_no_module_grows_beyond_300_lines() -> None:

@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAM = "autorthanc-spool"
 
+_CONTEXT = click.Context(cli)
+COMMANDS = {name: cli.get_command(_CONTEXT, name) for name in cli.list_commands(_CONTEXT)}
+
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE_SPAN = re.compile(r"`([^`\n]+)`")
 
@@ -89,24 +92,24 @@ def test_every_call_of_the_program_names_a_command_and_options_that_exist(call: 
         return
     if words[0] == "COMMAND":
         return
-    command = cli.commands.get(words[0])
+    command = COMMANDS.get(words[0])
     assert command, f"there is no command {words[0]}"
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     used = {word.partition("=")[0].strip("[]") for word in words[1:] if word.startswith(("-", "[--"))}
     assert used - known - {"--help", "-h"} == set()
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_described_and_says_what_it_does(name: str) -> None:
     described = (ROOT / "docs" / "commands.md").read_text()
     assert re.search(rf"`{name}\b", described)
-    assert cli.commands[name].get_short_help_str()
+    assert COMMANDS[name].get_short_help_str()
 
 
 def test_every_option_has_a_help_text() -> None:
     silent = [
         f"{name} {parameter.opts[0]}"
-        for name, command in cli.commands.items()
+        for name, command in COMMANDS.items()
         for parameter in command.params
         if isinstance(parameter, click.Option) and not parameter.help
     ]

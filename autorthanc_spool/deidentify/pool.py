@@ -6,7 +6,6 @@ which is given to another one once; its death is seen at once, because the kerne
 
 from __future__ import annotations
 
-import os
 import queue
 import socket
 import subprocess
@@ -24,11 +23,6 @@ _TRIES = 2
 
 # How long a worker is waited for that was told to end; it has nothing to finish.
 _END_S = 10.0
-
-
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class Pool:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from autorthanc_spool.dicom import Level
-from autorthanc_spool.rules import combinations, located_json, options, vocabulary
+from autorthanc_spool.rules import combinations, located_json, options
 from autorthanc_spool.rules.located_json import NotJSON, Object
 from autorthanc_spool.rules.model import (
     AVAILABLE_ACTIONS,
@@ -166,6 +166,9 @@ def _conditions(reader: Reader, item: Item) -> tuple[Condition, ...]:
 
 
 def _condition(reader: Reader, item: Item) -> Condition | None:
+    # The DICOM dictionary takes as long to import as all the rest of a run; a rule without conditions needs none.
+    from autorthanc_spool.rules import vocabulary
+
     members = reader.members(item, TAG_KEYS, required=("TagName", "Value"))
     take(members, "Level", lambda one: reader.word(one, _LEVELS, any_case=True), "")
     found = take(members, "TagName", lambda one: _tag(reader, one), None)
@@ -180,6 +183,8 @@ def _condition(reader: Reader, item: Item) -> Condition | None:
 
 
 def _tag(reader: Reader, item: Item) -> tuple[str, str | None, str] | None:
+    from autorthanc_spool.rules import vocabulary
+
     tag_name = reader.text(item)
     if tag_name is None:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from autorthanc_spool.rules import vocabulary
 from autorthanc_spool.rules.located_json import Array
 from autorthanc_spool.rules.model import AnonymiseOptions, Keep, PrivateElement, ZipOptions
 from autorthanc_spool.rules.reader import Item, Reader, take
@@ -102,14 +101,16 @@ def _last_byte(reader: Reader, item: Item) -> int | None:
 
 
 def _fixed(reader: Reader, item: Item) -> tuple[tuple[str, str], ...]:
-    members = reader.members(item, vocabulary.TRIAL_KEYWORDS, expected="the keyword of a ClinicalTrial… attribute")
-    values = [(keyword, _fixed_value(reader, keyword, one)) for keyword, one in members.items()]
+    # As in `file`: only for those who need the DICOM dictionary.
+    from autorthanc_spool.rules.vocabulary import TRIAL_KEYWORDS, max_trial_characters
+
+    members = reader.members(item, TRIAL_KEYWORDS, expected="the keyword of a ClinicalTrial… attribute")
+    values = [(keyword, _fixed_value(reader, one, max_trial_characters(keyword))) for keyword, one in members.items()]
     return tuple(sorted((keyword, value) for keyword, value in values if value is not None))
 
 
-def _fixed_value(reader: Reader, keyword: str, item: Item) -> str | None:
+def _fixed_value(reader: Reader, item: Item, limit: int) -> str | None:
     value = reader.text(item)
-    limit = vocabulary.max_trial_characters(keyword)
     if value is not None and not re.fullmatch(rf"(?=.*\S)[ -\[\]-~]{{1,{limit}}}", value):
         # Other characters would depend on the character set of each file.
         reader.wrong(item, f"1 to {limit} ASCII characters without backslash", found="other text")
