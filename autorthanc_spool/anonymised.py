@@ -108,6 +108,7 @@ class AnonymisedStream:
     def __init__(self, memory: _Memory, result: Deidentified) -> None:
         self._memory = memory
         self._result = result
+        self.expected_bytes = result.size_bytes
         self.md5 = ""
         self.size_bytes = 0
 

@@ -14,10 +14,17 @@ from autorthanc_spool.orthanc_transfer import Transfer
 
 
 class Stream(Protocol):
-    """The bytes of one file; `md5` and `size_bytes` are theirs once they have ended."""
+    """The bytes of one file; `md5` and `size_bytes` are theirs once they have ended.
+
+    `expected_bytes` is known before: what has ended without an error has as many.
+    """
 
     md5: str
     size_bytes: int
+
+    @property
+    def expected_bytes(self) -> int:
+        """How many there will be."""
 
     def __iter__(self) -> Iterator[bytes]:
         """Give them, chunk by chunk."""
@@ -115,6 +122,7 @@ class _Again:
         self._stream = stream
         self._wanted = wanted
         self._instance = instance
+        self.expected_bytes = wanted.size_bytes
         self.md5 = ""
         self.size_bytes = 0
 

@@ -33,6 +33,7 @@ class Transfer:
         self._orthanc = orthanc
         self._instance = instance
         self._verify_md5 = verify_md5
+        self.expected_bytes = instance.file_size_bytes
         self.md5 = ""
         self.size_bytes = 0
 

@@ -67,15 +67,15 @@ class _Packing:
         packer, stream = Packer(compress=self._compress), self._job.content.open(instance)
         if stream is None:
             return None
-        packed = packer.pack(stream)
-        if instance.file_size_bytes <= BUFFERED_BYTES // self._job.threads:
+        packed, expected_bytes = packer.pack(stream), stream.expected_bytes
+        if expected_bytes <= BUFFERED_BYTES // self._job.threads:
             # The transfer has ended before this waits for its turn: Orthanc breaks off one that stalls.
             ready = list(packed)
             with self._turn:
-                self._writer.add(path, packer, ready, instance.file_size_bytes)
+                self._writer.add(path, packer, ready, expected_bytes)
         else:
             with self._turn:
-                self._writer.add(path, packer, packed, instance.file_size_bytes)
+                self._writer.add(path, packer, packed, expected_bytes)
         return Delivered(path, stream.size_bytes, stream.md5)
 
 

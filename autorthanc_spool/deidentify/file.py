@@ -52,6 +52,11 @@ class Deidentified:
     identity: Identity
     pieces: list[Piece] = field(repr=False)
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it has."""
+        return sum(one.stop - one.start if isinstance(one, slice) else len(one) for one in self.pieces)
+
     def chunks(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Give its bytes; `data` is the file that it was made of."""
         for piece in self.pieces:

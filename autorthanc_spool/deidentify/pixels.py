@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pydicom.uid import UID
-
 from autorthanc_spool.deidentify.elements import Element
 from autorthanc_spool.deidentify.errors import Malformed
-from autorthanc_spool.deidentify.facts import SOP_CLASS, Facts
+from autorthanc_spool.deidentify.facts import Facts
 from autorthanc_spool.deidentify.reader import PIXEL_DATA
 
 _FLOAT_PIXEL_DATA = 0x7FE00008
@@ -19,6 +17,10 @@ _ROWS = 0x00280010
 _COLUMNS = 0x00280011
 _BITS_ALLOCATED = 0x00280100
 _PIXEL_DATA_PROVIDER_URL = 0x00287FE0
+# MR spectroscopy has rows and columns of spectra.
+_SPECTROSCOPY_DATA = 0x56000020
+
+_INSTEAD_OF_PIXEL_DATA = (_FLOAT_PIXEL_DATA, _DOUBLE_PIXEL_DATA, _PIXEL_DATA_PROVIDER_URL, _SPECTROSCOPY_DATA)
 
 # Chrominance that is stored for every second pixel only (PS3.3 C.7.6.3.1.2): samples per pixel on average.
 _SUBSAMPLED = {"YBR_FULL_422": 2.0, "YBR_PARTIAL_422": 2.0, "YBR_PARTIAL_420": 1.5}
@@ -46,14 +48,15 @@ def check_pixels(facts: Facts, encapsulated: bool, video: bool, buffer: memoryvi
 
 
 def _check_absence(facts: Facts) -> None:
-    """What is an image must have pixels (PS3.3 C.7.6.3, type 1C), or it was cut before them."""
-    # MR spectroscopy has rows and columns of spectra, but no bits.
-    describes_pixels = all(facts.element(tag) for tag in (_ROWS, _COLUMNS, _BITS_ALLOCATED))
-    is_image = describes_pixels or "Image Storage" in UID(facts.text(SOP_CLASS)).name
-    if is_image and not any(
-        facts.element(tag) for tag in (_FLOAT_PIXEL_DATA, _DOUBLE_PIXEL_DATA, _PIXEL_DATA_PROVIDER_URL)
-    ):
-        raise Malformed("the file is an image, but has no pixel data; the file is cut")
+    """What describes pixels has them (PS3.3 C.7.6.3, type 1C), or was cut before them.
+
+    A cut takes the tail of a file, so what has anything behind the place of the pixels has never had any. And what
+    doesn't describe pixels is taken for what it is: Orthanc takes files without, and not every one was cut.
+    """
+    describes_pixels = any(facts.element(tag) for tag in (_ROWS, _COLUMNS, _BITS_ALLOCATED))
+    has_others = any(facts.element(tag) for tag in _INSTEAD_OF_PIXEL_DATA)
+    if describes_pixels and not has_others and facts.last_tag < PIXEL_DATA:
+        raise Malformed("the file describes pixels, but has none, and nothing after them; the file is cut")
 
 
 def _check_fragments(facts: Facts, fragments: int, video: bool) -> None:

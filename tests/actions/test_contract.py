@@ -66,6 +66,7 @@ class Changed:
 
     def __init__(self, stream: Stream, number: int) -> None:
         self._stream, self._number = stream, number
+        self.expected_bytes = stream.expected_bytes
         self.size_bytes, self.md5 = 0, ""
 
     def __iter__(self) -> Iterator[bytes]:

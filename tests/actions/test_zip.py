@@ -10,10 +10,13 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom.uid import CTImageStorage
 
 from autorthanc_spool import archive, assembly
 from autorthanc_spool.settings import load_settings
+from tests.deidentify.make import anonymised
 from tests.helpers import crash, datasets, trees
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.site import Site, stored_files
@@ -229,6 +232,31 @@ def _reads(path: Path, data: bytes) -> bool:
             return found.read("a") == data
     except (zipfile.BadZipFile, zlib.error, EOFError):
         return False
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_room_for_64_bits_is_made_by_the_size_that_a_file_leaves_with(
+    site: Site, monkeypatch: pytest.MonkeyPatch, grows: bool
+) -> None:
+    """By the original's size, an anonymised file of 4 GiB could get too little room."""
+    site.rule("all", Action=["ANONYMISE", "ZIP"], Zip={"Compression": "stored"})
+    # Short UIDs become long ones; a comment goes.
+    items = [pydicom.Dataset() for _ in range(200)]
+    for number, item in enumerate(items):
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CTImageStorage, f"1.2.{number}"
+    more = {"ReferencedImageSequence": items} if grows else {"PatientComments": "x" * 9000}
+    data = datasets.make_instance(**more)
+    made = len(anonymised(data, project="all"))
+    assert abs(made - len(data)) > 4000
+    monkeypatch.setattr(archive, "_MAY_EXCEED_32", (made + len(data)) // 2)
+    site.touch(send(site, data))
+    settings = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
+    # In a process of its own, as it sets up logging and signals.
+    assert not crash.run_dying(TOO_MANY * 1000, lambda: assembly.run(settings, once=True))
+    (name,) = site.published("all")
+    needed_version = (site.output / "all" / name).read_bytes()[4]
+    assert needed_version == (45 if grows else 20)
+    assert len(contents(site.output / "all" / name)) == 1
 
 
 def test_many_entries_far_behind_get_zip64(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
-"""A file is whole, or it is refused: cut at any place, it raises."""
+"""A file is whole, or it is refused: cut at any place where that can be told, it raises."""
 
 import io
 import zlib
+from contextlib import suppress
 
 import pydicom
 import pytest
 
-from autorthanc_spool.deidentify.elements import EXPLICIT_LITTLE
+from autorthanc_spool.deidentify.elements import EXPLICIT_LITTLE, Encoding
 from autorthanc_spool.deidentify.errors import DeidentificationError, Malformed
 from tests.deidentify import corpus
 from tests.deidentify.corpus import Elements
@@ -28,13 +29,32 @@ def small(syntax: str, *, undefined: bool = False) -> bytes:
 
 @pytest.mark.parametrize("undefined", [False, True], ids=["lengths", "delimiters"])
 @pytest.mark.parametrize("syntax", corpus.SYNTAXES)
-def test_a_file_that_is_cut_anywhere_raises(syntax: str, undefined: bool) -> None:
+def test_a_file_that_is_cut_raises(syntax: str, undefined: bool) -> None:
     data = small(syntax, undefined=undefined)
     anonymised(data)
     de = deidentifier()
+    unnoticed = []
     for length in range(len(data)):
-        with pytest.raises(DeidentificationError):
+        with suppress(DeidentificationError):
             de.file(memoryview(data[:length]))
+            unnoticed.append(length)
+    assert unnoticed == ([] if syntax == "deflated" else between_elements(data, corpus.SYNTAXES[syntax][1]))
+
+
+def between_elements(data: bytes, encoding: Encoding) -> list[int]:
+    """The few places of `small` where a cut takes all that tells of pixels, and nothing that every file must have."""
+    header = encoding.header
+    places = [
+        data.index(header(tag, vr, length))
+        for tag, vr, length in (
+            (0x00200013, "IS", 2),
+            (0x00280002, "US", 2),
+            (0x00280004, "CS", 12),
+            (0x00280010, "US", 2),
+        )
+    ]
+    # In big endian a tag begins with a zero, which could be padding.
+    return [at for place in places for at in (place, place + 1) if not any(data[place:at])]
 
 
 def test_the_error_says_where_and_holds_no_value() -> None:
@@ -44,11 +64,58 @@ def test_the_error_says_where_and_holds_no_value() -> None:
     assert "SECRET" not in str(caught.value)
 
 
-def test_an_image_without_pixel_data_raises() -> None:
+DESCRIBING = {"Rows": 0x00280010, "Columns": 0x00280011, "BitsAllocated": 0x00280100}
+
+
+def without_pixels(*describing: str, **more: tuple[str, bytes]) -> bytes:
+    """A CT that says these of pixels, and has none."""
     elements = corpus.image()
     del elements[0x7FE00010]
-    with pytest.raises(Malformed, match="no pixel data"):
-        anonymised(corpus.file(elements))
+    for keyword, tag in DESCRIBING.items():
+        if keyword not in describing:
+            del elements[tag]
+    return corpus.file({**elements, **{int(tag[1:], 16): element for tag, element in more.items()}})
+
+
+@pytest.mark.parametrize("keyword", DESCRIBING)
+def test_what_describes_pixels_and_ends_without_them_raises(keyword: str) -> None:
+    with pytest.raises(Malformed, match="describes pixels"):
+        anonymised(without_pixels(keyword))
+
+
+def test_what_describes_no_pixels_is_taken_for_what_it_is() -> None:
+    found = pydicom.dcmread(io.BytesIO(anonymised(without_pixels())))
+    assert found.SOPClassUID == corpus.CT
+    assert "PixelData" not in found
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"t7FE00008": ("OF", bytes(256))},
+        {"t7FE00009": ("OD", bytes(512))},
+        {"t00287FE0": ("UR", b"https://pacs/pixels")},
+        {"tFFFCFFFC": ("OB", b"padding!")},
+        {"t7FE10010": ("LO", b"SIEMENS CSA NON-IMAGE")},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_what_has_other_pixels_or_something_after_them_is_not_cut(more: dict[str, tuple[str, bytes]]) -> None:
+    anonymised(without_pixels(*DESCRIBING, **more))
+
+
+def test_elements_out_of_order_do_not_tell_that_the_tail_is_there() -> None:
+    padding = corpus.Builder(EXPLICIT_LITTLE).element(0xFFFCFFFC, "OB", b"padding!")
+    data = without_pixels(*DESCRIBING)
+    at = data.index(EXPLICIT_LITTLE.header(DESCRIBING["Rows"], "US", 2))
+    with pytest.raises(Malformed, match="describes pixels"):
+        anonymised(data[:at] + padding + data[at:])
+
+
+def test_spectroscopy_has_rows_of_spectra_and_no_pixels() -> None:
+    anonymised(without_pixels("Rows", "Columns", t56000020=("OF", bytes(64))))
+    with pytest.raises(Malformed, match="describes pixels"):
+        anonymised(without_pixels("Rows", "Columns"))
 
 
 def test_fewer_fragments_than_frames_raise() -> None:
