@@ -24,7 +24,7 @@ from autorthanc_spool.audit import AuditLog
 from autorthanc_spool.deidentify.errors import PseudonymTableInvalid
 from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.dicom import Level, resource_key
 from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolError, Unavailable
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.lifecycle import State
@@ -224,7 +224,7 @@ def explain(settings: Settings, level: Level, resource_id: str) -> Plan:
     parts = tools(settings, threading.Event())
     parts.orthanc.system()
     rules = parts.rulebook.read()
-    record = parts.spool.ledger.read(f"{level}-{resource_id}")
+    record = parts.spool.ledger.read(resource_key(level, resource_id))
     return Processor(parts).explain(level, resource_id, rules, record)
 
 

@@ -23,6 +23,11 @@ class Level(StrEnum):
     SERIES = "series"
 
 
+def resource_key(level: Level, resource_id: str) -> str:
+    """Name a resource in one word: LEVEL-ID."""
+    return f"{level}-{resource_id}"
+
+
 @dataclass(frozen=True)
 class Instance:
     """One stored DICOM file, as Orthanc lists it."""
@@ -59,3 +64,8 @@ class Resource:
     last_update: str
     is_stable: bool
     is_copy: bool
+
+    @property
+    def key(self) -> str:
+        """LEVEL-ID."""
+        return resource_key(self.level, self.resource_id)

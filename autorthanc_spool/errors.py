@@ -11,6 +11,7 @@
     ├── MarkerTaken               a person took the marker away                         left alone
     ├── Interrupted               the processor was asked to stop                       deferred/, due now
     ├── StillArriving             the resource is not complete yet                      deferred/, no attempt
+    ├── DeletionWaits             all is exported, but isn't deleted from Orthanc yet    deferred/, no attempt
     ├── Unavailable               something outside is down or full                     deferred/, no attempt
     │   ├── OutputUnavailable     the output is full, read-only or unmounted
     │   ├── SpoolUnavailable      the spool is full or read-only
@@ -64,7 +65,7 @@ class Fate(Enum):
     FAIL = "a person is needed"
     RETRY = "try again, at most ten times"
     WAIT = "try again until the cause is gone"
-    SETTLE = "try again when the resource has come to rest"
+    SETTLE = "try again when the resource, or what else is done with it, has come to rest"
     RESUME = "go on as soon as possible"
     LEAVE = "the marker isn't ours any more"
 
@@ -125,6 +126,17 @@ class StillArriving(SpoolError):
         self.wait_s = wait_s
         self.last_update = last_update
         super().__init__(text)
+
+
+class DeletionWaits(SpoolError):
+    """Everything was exported, but somebody may still need it in Orthanc: `waits_for` is the key of a resource."""
+
+    fate = Fate.SETTLE
+
+    def __init__(self, text: str, wait_s: float, waits_for: str) -> None:
+        self.wait_s = wait_s
+        self.waits_for = waits_for
+        super().__init__(f"it is exported, and not yet deleted from Orthanc: {text}")
 
 
 class Unavailable(SpoolError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -117,9 +118,16 @@ class Exporter:
 
     def _reserve(self, folder: RuleFolder, task: Task, content: Content) -> str:
         """Find the name that belongs to the resource for ever, or make one its own."""
-        key = f"{task.resource.level}-{task.resource.resource_id}"
+        key = task.resource.key
+        sealed = self._ledger.read(key).sealed
         candidates = [content.name, naming.told_apart(content.name, content.identity)]
+        if sealed:
+            # What came after a deletion doesn't replace what holds the deleted files.
+            later = hashlib.sha256(f"{content.identity} {len(sealed)}".encode()).hexdigest()
+            candidates.append(naming.told_apart(content.name, later))
         for name in candidates:
+            if {f"{task.folder}/{name}", f"{task.folder}/{name}.zip"}.intersection(sealed):
+                continue
             owner = self._ledger.owner(task.folder, name)
             if owner == key:
                 return name
@@ -154,13 +162,15 @@ class Exporter:
         before, orthanc = task.resource, self._tools.orthanc
         after = orthanc.with_instances(orthanc.resource(before.level, before.resource_id))
         same = after.is_stable and after.last_update == before.last_update
-        if not same or plan.content_digest(after) != task.content:
+        if not same or plan.content_digest(after) != plan.content_digest(before):
             raise StillArriving(f"the {before.level} changed while it was exported", CHANGED_WAIT_S)
         if not claim.is_ours():
             raise MarkerTaken("a person took the marker out of processing/")
 
     def _publish(self, record: Record, task: Task, folder: RuleFolder, product: Product) -> Outcome:
         previous = record.entries.get(task.rule.name)
+        if previous and f"{task.folder}/{previous.name}" in record.sealed:
+            previous = None
         entry = Entry(
             content=task.content,
             fields=task.rule.fields_digest(),

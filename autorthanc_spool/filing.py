@@ -80,7 +80,7 @@ class Cabinet(Shelves):
             key = marker.parse(record.name, content).key
         except MarkerError:
             key = _unreadable_key(record.stem)
-        lock = self._try_lock(key)
+        lock = self.try_lock(key)
         if lock is None:
             return
         try:
@@ -97,7 +97,7 @@ class Cabinet(Shelves):
         if not self.has_rested(item):
             return False
         # Nobody works on it, so it has no lock of a resource; this one keeps a recovery away from its record.
-        lock = self._try_lock(_unreadable_key(str(item.path.lstat().st_ino)))
+        lock = self.try_lock(_unreadable_key(str(item.path.lstat().st_ino)))
         if lock is None:
             return False
         try:
@@ -109,7 +109,8 @@ class Cabinet(Shelves):
         finally:
             lock.release()
 
-    def _try_lock(self, key: str) -> ResourceLock | None:
+    def try_lock(self, key: str) -> ResourceLock | None:
+        """Take the lock of a resource, or whatever else has a name; None when another one has it."""
         return locks.take(self.root / "locks", key)
 
 

@@ -6,8 +6,9 @@
     ledger/names/<sha256>              the name RULE/NAME belongs to the resource that is written inside, for ever
 
 A record is replaced as a whole, durably, at these moments: when something is to be done again (before the claim), when
-a working directory was made, before the rename that publishes (the intent), after it, and when the run has seen the
-resource. Whatever a crash leaves behind, `intent` and `working` tell whose it is.
+a working directory was made, before the rename that publishes (the intent), after it, when the run has seen the
+resource, and before and after something is deleted from Orthanc. Whatever a crash leaves behind, `intent`, `working`
+and `deletion` tell whose it is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from autorthanc_spool import durable
 from autorthanc_spool.errors import SpoolError, SpoolUnavailable
-from autorthanc_spool.record import Entry, Intent, Parked, Record, Seen, Sending, Working
+from autorthanc_spool.record import Deletion, Entry, Intent, Parked, Record, Seen, Sending, Working
 
 FORMAT = 1
 
@@ -119,6 +120,7 @@ def _record(key: str, content: dict[str, Any]) -> Record:
     if content["format"] != FORMAT or content["key"] != key:
         raise ValueError(key)
     seen, intent, working = content.get("seen"), content.get("intent"), content.get("working")
+    deletion = content.get("deletion")
     return Record(
         key=key,
         seen=Seen(seen["last_update"], tuple(seen["series"])) if seen else None,
@@ -131,6 +133,10 @@ def _record(key: str, content: dict[str, Any]) -> Record:
             for rule, sent in content.get("sendings", {}).items()
         },
         owed=tuple(content.get("owed", ())),
+        deletion=Deletion(**{**deletion, "files": tuple(deletion["files"])}) if deletion else None,
+        gone=tuple(content.get("gone", ())),
+        sealed=tuple(content.get("sealed", ())),
+        deleted=content.get("deleted", ""),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from autorthanc_spool.dicom import RESOURCE_ID_PATTERN, Level
+from autorthanc_spool.dicom import RESOURCE_ID_PATTERN, Level, resource_key
 from autorthanc_spool.errors import MarkerError
 from autorthanc_spool.lifecycle import State
 
@@ -60,7 +60,7 @@ class Marker:
     @property
     def key(self) -> str:
         """The name of the resource's lock and of its record in the ledger."""
-        return f"{self.level}-{self.resource_id}"
+        return resource_key(self.level, self.resource_id)
 
     @property
     def last_state(self) -> State | None:

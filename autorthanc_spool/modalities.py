@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from autorthanc_spool.errors import DestinationUnavailable, ForwardRefused, OrthancFault, UnknownModality
-from autorthanc_spool.orthanc import Answer, Orthanc
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.orthanc_answers import Answer
 
 # A large file takes its time on a slow line; Orthanc itself gives up where nothing moves (DicomScuTimeout).
 SEND_TIMEOUT_S = 1800.0

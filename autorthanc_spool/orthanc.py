@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from autorthanc_spool.errors import (
     StillArriving,
 )
 from autorthanc_spool.orthanc_answers import (
+    Answer,
     Change,
     StudySummary,
     checked_id,
@@ -50,22 +52,6 @@ _READINGS = 5
 _CHANGING_WAIT_S = 5.0
 
 _PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What Orthanc says to what was sent to it."""
-
-    status: int
-    data: bytes
-
-    def object(self) -> Mapping[str, Any]:
-        """Its content, if that is an object; else an empty one."""
-        try:
-            content = json.loads(self.data)
-        except ValueError:
-            return {}
-        return content if isinstance(content, dict) else {}
 
 
 class Orthanc:
@@ -155,6 +141,15 @@ class Orthanc:
         )
         return replace(resource, series=series)
 
+    def parent_study(self, series_id: str) -> str:
+        """Tell the ID of the study that a series belongs to. Raises ResourceMissing."""
+        return checked_id(self._get_resource(f"/series/{checked_id(series_id)}", Level.SERIES).get("ParentStudy"))
+
+    def instance(self, resource_id: str) -> Instance | None:
+        """Read what is stored of one instance; None when Orthanc has none."""
+        found = self._get(f"/instances/{checked_id(resource_id)}")
+        return None if found is None else read_instance(object_of(found, "/instances"))
+
     def studies(self) -> list[StudySummary]:
         """List all studies, whole: paging is by offset, and skips when one is deleted meanwhile."""
         return [read_study_summary(one) for one in self._all_studies()]
@@ -197,6 +192,15 @@ class Orthanc:
         """Delete something, which may be gone already."""
         return self._send("DELETE", path, None, READ_TIMEOUT_S)
 
+    def delete_instance(self, resource_id: str) -> Answer | None:
+        """Delete one instance; None when the connection broke, so that it isn't known whether that was done.
+
+        The request is sent once: when it is sent again, another file may have taken the place of the first.
+        """
+        with suppress(OrthancFault):
+            return self._send("DELETE", f"/instances/{checked_id(resource_id)}", None, READ_TIMEOUT_S, resends=0)
+        return None
+
     def look(self, path: str) -> Mapping[str, Any] | None:
         """Read an object; None when Orthanc knows none."""
         found = self._get(path)
@@ -207,10 +211,10 @@ class Orthanc:
         names = self._get("/modalities")
         return frozenset(str(name) for name in names) if isinstance(names, list) else frozenset()
 
-    def _send(self, method: str, path: str, body: bytes | None, read_timeout_s: float) -> Answer:
+    def _send(self, method: str, path: str, body: bytes | None, read_timeout_s: float, *, resends: int = 2) -> Answer:
         timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s)
         # Without naming its methods, urllib3 wouldn't send a POST again on a connection that Orthanc had closed.
-        retries = Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, allowed_methods=None)
+        retries = Retry(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, allowed_methods=None)
         try:
             response = self._pool.request(method, f"{self.url}{path}", body=body, timeout=timeout, retries=retries)
         except urllib3.exceptions.HTTPError as error:

@@ -6,6 +6,7 @@ Source: https://orthanc.uclouvain.be/book/users/rest.html
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,22 @@ from autorthanc_spool.errors import OrthancFault
 TIME_FORMAT = "%Y%m%dT%H%M%S"
 # In a database that comes from an Orthanc before 0.9, LastUpdate may be missing.
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Orthanc says to what was sent to it."""
+
+    status: int
+    data: bytes
+
+    def object(self) -> Mapping[str, Any]:
+        """Its content, if that is an object; else an empty one."""
+        try:
+            content = json.loads(self.data)
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from autorthanc_spool.dicom import Level, Resource
-from autorthanc_spool.errors import Fate, MarkerError, SpoolError, StillArriving
+from autorthanc_spool.dicom import Instance, Level, Resource
+from autorthanc_spool.errors import DeletionWaits, Fate, MarkerError, SpoolError, StillArriving
 from autorthanc_spool.lifecycle import Event
 from autorthanc_spool.marker import TIME_FORMAT, Marker
 from autorthanc_spool.record import Record
@@ -55,6 +55,11 @@ class Plan:
     unchanged: tuple[Rule, ...]
     waiting: tuple[str, ...]
 
+    @property
+    def matching(self) -> tuple[Rule, ...]:
+        """The rules that match, whether they have something to do or not; not those whose files are broken."""
+        return tuple(verdict.rule for verdict in self.verdicts if verdict.matches)
+
     def job(self, rule: Rule) -> PlannedJob | None:
         """What a rule is to do; None when that is nothing."""
         return next((job for job in self.jobs if job.rule == rule), None)
@@ -89,15 +94,23 @@ def check_names(asked: tuple[str, ...] | None, known: Iterable[str]) -> None:
         )
 
 
-def content_digest(resource: Resource) -> str:
-    """Digest the set of stored files: it changes when an instance is added, removed or replaced."""
-    files = sorted(f"{one.resource_id} {one.file_size_bytes} {one.file_uuid}\n" for one in resource.instances)
-    return hashlib.sha256("".join(files).encode()).hexdigest()
+def stored_file(instance: Instance) -> str:
+    """Tell which stored file an instance is: its ID, its size in bytes, and Orthanc's name of the file."""
+    return f"{instance.resource_id} {instance.file_size_bytes} {instance.file_uuid}"
+
+
+def content_digest(resource: Resource, gone: Iterable[str] = ()) -> str:
+    """Digest the set of stored files: it changes when an instance is added, removed or replaced.
+
+    Those that were deleted on purpose (`gone`) count as there.
+    """
+    files = {stored_file(one) for one in resource.instances}.union(gone)
+    return hashlib.sha256("".join(f"{file}\n" for file in sorted(files)).encode()).hexdigest()
 
 
 def make_plan(resource: Resource, rules: Iterable[Rule], broken: Iterable[Rule], record: Record) -> Plan:
     """Plan the run of a resource. `broken` are the last valid versions of rules whose files are broken."""
-    content = content_digest(resource)
+    content = content_digest(resource, record.gone)
     verdicts = tuple(judge(rule, resource) for rule in rules)
     planned = [_planned(verdict.rule, content, record) for verdict in verdicts if verdict.matches]
     return Plan(
@@ -203,4 +216,6 @@ def told(error: SpoolError) -> dict[str, Any]:
         content |= {"text": f"instance {instance}: {error}", "instance": instance}
     if isinstance(error, StillArriving) and error.last_update:
         content["last_update"] = error.last_update
+    if isinstance(error, DeletionWaits):
+        content["waits_for"] = error.waits_for
     return content

@@ -13,24 +13,34 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autorthanc_spool import durable, plan, publication
+from autorthanc_spool.deletion import DELETED, Deleter
 from autorthanc_spool.dicom import Level, Resource
-from autorthanc_spool.errors import OrthancUnavailable, RuleUnavailable, SpoolError, SpoolUnavailable
+from autorthanc_spool.errors import (
+    Fate,
+    OrthancUnavailable,
+    ResourceMissing,
+    RuleUnavailable,
+    SpoolError,
+    SpoolUnavailable,
+)
 from autorthanc_spool.exporter import Outcome, Task, Tools, report_kept
-from autorthanc_spool.lifecycle import Event
+from autorthanc_spool.lifecycle import Event, State
 from autorthanc_spool.marker import TIME_FORMAT, Marker
 from autorthanc_spool.orthanc_answers import parse_last_update
 from autorthanc_spool.output import output_trouble
 from autorthanc_spool.plan import Filing, Plan
+from autorthanc_spool.planner import Planner, deciding
 from autorthanc_spool.reconcile import look_after_series
 from autorthanc_spool.record import Record, Seen
 from autorthanc_spool.rulebook import RuleSet
-from autorthanc_spool.rules import Rule, unanswered
+from autorthanc_spool.rules import Rule
 from autorthanc_spool.rulework import RuleWorker, told_bug, unchanged
 from autorthanc_spool.shelves import Item
 from autorthanc_spool.spool import Claim
 
 log = logging.getLogger(__name__)
 
+_FINISHED = Filing(Event.FINISH, counts_attempt=False)
 # Errors of reading the resource itself.
 _UNREADABLE = {"OrthancFault", "InstanceError", "Bug"}
 
@@ -70,7 +80,9 @@ class Processor:
         self._spool = tools.spool
         self._ledger = tools.spool.ledger
         self._worker = RuleWorker(tools)
+        self._deleter = Deleter(tools)
         self._checks_on_series = False
+        self._deletes = False
 
     def process(self, claim: Claim) -> Filed:
         """Work on a claim and file it.
@@ -89,6 +101,8 @@ class Processor:
         self._give_up(claim.marker, work)
         filed = self._spool.file(claim, work.filing.event, _result(claim.marker, work), work.filing.due_in_s)
         _report(claim, work, filed)
+        if filed and filed.state is State.DONE and self._deletes:
+            self._spool.make_due_behind(claim.marker.key)
         if isinstance(work.stopped, OrthancUnavailable):
             raise work.stopped
         return Filed(filed, work)
@@ -98,19 +112,39 @@ class Processor:
         tools.roots.check("rules", tools.settings.rules_path)
         rules = tools.rulebook.read()
         record = self._recovered(self._ledger.read(marker.key))
-        self._checks_on_series = plan.concerns(_deciding(rules), Level.SERIES)
+        self._checks_on_series = plan.concerns(deciding(rules), Level.SERIES)
+        self._deletes = any(rule.delete_from_orthanc for rule in rules.rules)
         names = [rule.name for rule in rules.rules] + [broken.name for broken in rules.broken]
         plan.check_names(marker.rules, names)
+        record, resumed = self._deleter.resume(claim, record, rules)
         if marker.level is Level.SERIES and not self._checks_on_series:
-            return Work({}, Filing(Event.FINISH, counts_attempt=False))
-        resource = self._settled(marker)
+            return Work({}, _FINISHED)
+        try:
+            resource = self._settled(marker)
+        except ResourceMissing:
+            if not record.deleted or record.is_asked_again:
+                raise
+            return Work(_told_deleted(marker, rules, record, resumed), _FINISHED)
         # Whatever becomes of it, this state of the resource was seen: the marker, not reconciliation, brings it back.
         seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
-        record = self._ledger.write(replace(record, seen=seen, refused=""))
-        chosen = plan.selected(rules.rules, marker.rules)
-        broken = plan.selected([one.last_valid for one in rules.broken if one.last_valid], marker.rules)
-        resource, drawn = self._plan_for(resource, chosen, broken, record)
-        return self._carry_out(claim, resource, drawn, record)
+        record = self._ledger.write(replace(record, seen=seen, refused="", deleted=""))
+        resource, drawn = Planner(tools.orthanc, rules, marker.rules).plan(resource, record)
+        work = self._carry_out(claim, resource, drawn, record)
+        deleting = [rule for rule in drawn.matching if rule.delete_from_orthanc]
+        if deleting and work.filing.event is Event.FINISH:
+            return self._delete(claim, deleting[0], resource, rules, work)
+        return work
+
+    def _delete(self, claim: Claim, rule: Rule, resource: Resource, rules: RuleSet, work: Work) -> Work:
+        """Delete what was exported; whatever comes of that, the record keeps what was done before."""
+        try:
+            told = self._deleter.delete(claim, rule, resource, rules)
+        except SpoolError as error:
+            if error.fate is Fate.LEAVE:
+                raise
+            filing = plan.fate(error, claim.marker, self._tools.jitter())
+            return Work(work.outcomes, filing, plan.told(error), error if error.fate is Fate.RESUME else None)
+        return replace(work, outcomes=_with_deletion(work.outcomes, told))
 
     def _settled(self, marker: Marker) -> Resource:
         """Read the resource. Raises ResourceMissing, StillArriving."""
@@ -143,21 +177,7 @@ class Processor:
     def explain(self, level: Level, resource_id: str, rules: RuleSet, record: Record) -> Plan:
         """Plan the run of a resource whether it is settled or not, and don't do it."""
         resource = self._tools.orthanc.resource(level, resource_id)
-        broken = plan.selected([one.last_valid for one in rules.broken if one.last_valid], None)
-        return self._plan_for(resource, rules.rules, broken, record)[1]
-
-    def _plan_for(
-        self, resource: Resource, chosen: tuple[Rule, ...], broken: tuple[Rule, ...], record: Record
-    ) -> tuple[Resource, Plan]:
-        orthanc, all_rules = self._tools.orthanc, (*chosen, *broken)
-        missing = unanswered(all_rules, resource)
-        drawn = plan.make_plan(resource, chosen, broken, record)
-        if not missing and not (drawn.jobs or drawn.unchanged or drawn.waiting):
-            return resource, drawn
-        resource = orthanc.with_instances(resource)
-        if missing:
-            resource = orthanc.with_first_instances(resource, unanswered(all_rules, resource))
-        return resource, plan.make_plan(resource, chosen, broken, record)
+        return Planner(self._tools.orthanc, rules).plan(resource, record)[1]
 
     def _carry_out(self, claim: Claim, resource: Resource, drawn: Plan, record: Record) -> Work:
         outcomes: dict[str, Outcome] = {}
@@ -192,8 +212,16 @@ class Processor:
         return settled.record
 
 
-def _deciding(rules: RuleSet) -> list[Rule]:
-    return [*rules.rules, *(broken.last_valid for broken in rules.broken if broken.last_valid)]
+def _told_deleted(marker: Marker, rules: RuleSet, record: Record, resumed: Outcome) -> Mapping[str, Outcome]:
+    """What is told of a resource that is gone, because everything was exported and then deleted on purpose."""
+    done = [rule for rule in rules.rules if rule.name in record.entries or rule.name in record.sendings]
+    outcomes = {rule.name: unchanged(marker, rule, record) for rule in done}
+    return _with_deletion(outcomes, resumed) if resumed else outcomes
+
+
+def _with_deletion(outcomes: Mapping[str, Outcome], told: Outcome) -> Mapping[str, Outcome]:
+    details = {key: value for key, value in told.items() if key != "rule"}
+    return {**outcomes, told["rule"]: {**outcomes.get(told["rule"], {}), DELETED: details}}
 
 
 def _result(marker: Marker, work: Work) -> Marker:

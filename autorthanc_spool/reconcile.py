@@ -15,7 +15,7 @@ from datetime import datetime
 
 from autorthanc_spool import baseline, locks, marker
 from autorthanc_spool.baseline import Baseline, Contact, known_of
-from autorthanc_spool.dicom import Level, Resource
+from autorthanc_spool.dicom import Level, Resource, resource_key
 from autorthanc_spool.ledger import Ledger, LedgerError
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.orthanc import Orthanc
@@ -94,7 +94,7 @@ def look_after_series(spool: Spool, study: Resource, now: datetime) -> list[str]
     waiting = spool.waiting_keys(*_WAITING)
     written = []
     for series in study.series:
-        key = f"{Level.SERIES}-{series.resource_id}"
+        key = resource_key(Level.SERIES, series.resource_id)
         if series.is_stable and key not in waiting and _is_new(spool.ledger, key, series.last_update):
             written.append(spool.put(marker.new(Level.SERIES, series.resource_id, "reconcile", now)).name)
     return written
@@ -123,7 +123,7 @@ def _settled(orthanc: Orthanc, stable_age_s: float) -> Iterator[StudySummary]:
 def _wake(spool: Spool, studies: list[StudySummary], now: datetime, problems: list[str]) -> Iterable[str]:
     waiting = spool.waiting_keys(*_WAITING)
     for one in studies:
-        key = f"{Level.STUDY}-{one.resource_id}"
+        key = resource_key(Level.STUDY, one.resource_id)
         try:
             is_missed = key not in waiting and _is_missed(one, spool.ledger, key)
         except LedgerError as error:

@@ -91,6 +91,19 @@ class Working:
 
 
 @dataclass(frozen=True)
+class Deletion:
+    """What is about to be deleted from Orthanc for a rule, until all of it is gone.
+
+    `files` are those stored files, as `plan.stored_files` tells them. `owes` is the line that the audit log lacks once
+    they are gone; empty without an audit log.
+    """
+
+    rule: str
+    files: tuple[str, ...]
+    owes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Seen:
     """The state of the resource when a run last looked at it."""
 
@@ -103,6 +116,11 @@ class Record:
     """All that the ledger knows about one resource.
 
     `entries` are by rule, `sendings` by rule and destination; `owed` are the lines that the audit log lacks.
+
+    `deletion` is under way. `gone` are all stored files that ever were to be deleted for a rule: they count as there
+    when it is judged whether the content is what was exported, so that what is left isn't taken for something new.
+    `sealed` are the outputs, FOLDER/NAME, that may hold the only copies of them, and so are never replaced. `deleted`
+    is when the last of the resource was deleted; "" once it was seen in Orthanc since.
     """
 
     key: str
@@ -113,6 +131,16 @@ class Record:
     refused: str = ""
     owed: tuple[Mapping[str, Any], ...] = ()
     sendings: Mapping[str, Mapping[str, Sending]] = field(default_factory=dict)
+    deletion: Deletion | None = None
+    gone: tuple[str, ...] = ()
+    sealed: tuple[str, ...] = ()
+    deleted: str = ""
+
+    @property
+    def is_asked_again(self) -> bool:
+        """Whether something is to be done once more."""
+        sent = [one.again for sendings in self.sendings.values() for one in sendings.values()]
+        return any([*sent, *(entry.again for entry in self.entries.values())])
 
     def sending(self, rule: str, destination: str) -> Sending | None:
         """What the rule sent to the destination, or was about to."""

@@ -160,7 +160,7 @@ def _match(orthanc: Orthanc, ledger: Ledger, rule: Rule, resource: Resource) -> 
     resource = orthanc.with_instances(resource)
     if missing:
         resource = orthanc.with_first_instances(resource, unanswered([rule], resource))
-    record = ledger.read(f"{resource.level}-{resource.resource_id}")
+    record = ledger.read(resource.key)
     drawn = plan.make_plan(resource, [rule], [], record)
     if drawn.jobs or drawn.unchanged:
         yield Match(

@@ -25,7 +25,7 @@ from typing import IO
 
 from autorthanc_spool import durable
 from autorthanc_spool.errors import SpoolUnavailable, Unavailable
-from autorthanc_spool.rules import ALL_ACTIONS, MAX_BYTES, Problem, Rule, RuleError, parse_rule
+from autorthanc_spool.rules import MAX_BYTES, Problem, Rule, RuleError, parse_rule
 
 _SUFFIX = ".json"
 _IGNORED_WORDS = ("template", "master")
@@ -228,7 +228,7 @@ class _Kept:
         """Read the last valid version, if it was active. It runs nothing, so what it asks for needn't be available."""
         data = self._data(name)
         try:
-            rule = parse_rule(_rule_name(name), data, ALL_ACTIONS) if data is not None else None
+            rule = parse_rule(_rule_name(name), data) if data is not None else None
         except RuleError:
             return None
         return rule if rule and rule.is_active else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,7 +97,7 @@ class Shelves:
     def waiting_keys(self, *states: State) -> set[str]:
         """The keys of all resources that have a marker in one of these states."""
         items = (item for state in states for item in self.items(state))
-        return {key for item in items if (key := _key_in(item.name) or self._content_key(item))}
+        return {key for item in items if (key := self.key_of(item))}
 
     def next_due_s(self) -> float | None:
         """Seconds until something that lies here becomes due; None when nothing does."""
@@ -128,16 +128,21 @@ class Shelves:
     def is_waiting(self, key: str) -> bool:
         """Whether a marker of the resource lies anywhere where it will be, or may yet be, worked on."""
         states = (State.INCOMING, State.PROCESSING, State.DEFERRED, State.HOLD)
-        return next(self.waiting(key, *states), None) is not None
+        return next(self.waiting({key}, *states), None) is not None
 
-    def waiting(self, key: str, *states: State) -> Iterator[Item]:
-        """Find the markers of a resource; only those whose names don't tell are read, there may be thousands."""
+    def waiting(self, keys: Collection[str], *states: State) -> Iterator[Item]:
+        """Find the markers of some resources; only those whose names don't tell are read, there may be thousands."""
         for state in states:
             folder = self.directory(state)
             for name in _names(folder):
-                item = Item(state, name, folder / name) if _key_in(name) in (key, None) else None
-                if item and (_key_in(name) or self._content_key(item)) == key:
+                named = _key_in(name)
+                item = Item(state, name, folder / name) if named is None or named in keys else None
+                if item and self.key_of(item) in keys:
                     yield item
+
+    def key_of(self, item: Item) -> str:
+        """The key of a marker's resource; "" when it names none."""
+        return _key_in(item.name) or self._content_key(item) or ""
 
     def _content_key(self, item: Item) -> str | None:
         with suppress(FileNotFoundError, MarkerError):

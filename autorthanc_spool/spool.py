@@ -24,7 +24,7 @@ Lock files don't pile up; how that is safe stands in `locks`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +98,7 @@ class Spool(Cabinet):
         """Remove the lock files of dead processes, and name them. One that is held stays."""
         swept = []
         for path in sorted((self.root / "locks").glob("*.lock")):
-            lock = self._try_lock(path.stem)
+            lock = self.try_lock(path.stem)
             if lock:
                 lock.release()
                 swept.append(path.name)
@@ -118,10 +118,17 @@ class Spool(Cabinet):
 
     def make_due(self, kinds: set[str]) -> None:
         """Make the deferred markers due now whose error is of one of these kinds: its cause is gone."""
+        self._wake(lambda found: bool(kinds.intersection(found.error_kinds)))
+
+    def make_due_behind(self, key: str) -> None:
+        """Make the deferred markers due now that wait for this resource."""
+        self._wake(lambda found: (found.error or {}).get("waits_for") == key)
+
+    def _wake(self, is_meant: Callable[[Marker], bool]) -> None:
         for item in self.items(State.DEFERRED):
             # Only its owner may set a marker's time: where processors run as several users, each does it for its own.
             with suppress(FileNotFoundError, MarkerError, PermissionError):
-                if kinds.intersection(self.read(item).error_kinds):
+                if is_meant(self.read(item)):
                     os.utime(item.path, (self._clock(), self._clock()))
 
     def try_writing(self) -> None:
@@ -175,7 +182,7 @@ class Spool(Cabinet):
             return None
         if item.state is State.INCOMING and self.may_be_unfinished(item) and not self.has_rested(item):
             return None
-        lock = self._try_lock(found.key)
+        lock = self.try_lock(found.key)
         if lock is None:
             return None
         try:
@@ -203,7 +210,7 @@ class Spool(Cabinet):
             return None
         companions = tuple(
             other
-            for other in self.waiting(found.key, State.INCOMING, State.DEFERRED)
+            for other in self.waiting({found.key}, State.INCOMING, State.DEFERRED)
             if self._asks_no_more(other, found, again)
         )
         counted = found.restarted() if item.state is State.INCOMING else found
@@ -229,7 +236,7 @@ class Spool(Cabinet):
             return False
         except MarkerError as error:
             return self._judge_unreadable(item, error)
-        lock = self._try_lock(found.key)
+        lock = self.try_lock(found.key)
         if lock is None:
             return False
         try:

@@ -143,7 +143,7 @@ class Surroundings:
             log.info("the rule %s is all right again, or gone", name)
         self._broken = broken
         if mended:
-            self._tools.spool.make_due({"RuleUnavailable"})
+            self._tools.spool.make_due({"RuleUnavailable", "DeletionWaits"})
 
     def _wake_anonymised(self, rules: RuleSet) -> None:
         """When a pseudonym table or the key has changed, what waits for them is due."""

@@ -18,7 +18,7 @@ import autorthanc_spool
 from autorthanc_spool import errors, marker
 from autorthanc_spool.cli import cli
 from autorthanc_spool.dicom import Level
-from autorthanc_spool.rules import ALL_ACTIONS, file, options, parse_rule
+from autorthanc_spool.rules import file, options, parse_rule
 from autorthanc_spool.variables import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ def _calls(line: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("snippet", snippets("json"), ids=str)
 def test_every_json_snippet_is_a_rule_or_a_marker(snippet: Snippet) -> None:
     if "CheckOn" in json.loads(snippet.text):
-        parse_rule("snippet", snippet.text.encode(), ALL_ACTIONS)
+        parse_rule("snippet", snippet.text.encode())
     else:
         marker.parse("snippet.json", snippet.text.encode())
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.dicom import Level, resource_key
 from autorthanc_spool.doctor.finding import Finding, broken, ok
 from autorthanc_spool.doctor.traffic import LUA_MEND
 from autorthanc_spool.errors import MarkerError
@@ -40,7 +40,7 @@ def orthanc_id(*parts: str) -> str:
 
 STUDY_ID = orthanc_id(PATIENT_ID, STUDY_UID)
 SERIES_ID = orthanc_id(PATIENT_ID, STUDY_UID, SERIES_UID)
-_KEYS = (f"{Level.STUDY}-{STUDY_ID}", f"{Level.SERIES}-{SERIES_ID}")
+_KEYS = (resource_key(Level.STUDY, STUDY_ID), resource_key(Level.SERIES, SERIES_ID))
 
 
 def probe(tools: Tools, say: Callable[[str], None]) -> Iterator[Finding]:
@@ -91,7 +91,7 @@ def _came(tools: Tools, wait_s: float) -> bool:
 
 
 def _is_announced(tools: Tools) -> bool:
-    for item in tools.spool.waiting(_KEYS[0], *State):
+    for item in tools.spool.waiting({_KEYS[0]}, *State):
         with suppress(FileNotFoundError, MarkerError):
             if tools.spool.read(item).source == "lua":
                 return True
@@ -100,7 +100,7 @@ def _is_announced(tools: Tools) -> bool:
 
 def _forget(tools: Tools) -> None:
     for key in _KEYS:
-        for item in list(tools.spool.waiting(key, *State)):
+        for item in list(tools.spool.waiting({key}, *State)):
             item.path.unlink(missing_ok=True)
         tools.spool.ledger.forget(key)
 

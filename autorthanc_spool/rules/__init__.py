@@ -9,8 +9,6 @@ from __future__ import annotations
 from autorthanc_spool.rules.file import MAX_BYTES, parse_rule
 from autorthanc_spool.rules.matching import ConditionVerdict, Verdict, judge, unanswered
 from autorthanc_spool.rules.model import (
-    ALL_ACTIONS,
-    AVAILABLE_ACTIONS,
     Action,
     AnonymiseOptions,
     Condition,
@@ -22,8 +20,6 @@ from autorthanc_spool.rules.model import (
 from autorthanc_spool.rules.problems import Problem, RuleError
 
 __all__ = [
-    "ALL_ACTIONS",
-    "AVAILABLE_ACTIONS",
     "MAX_BYTES",
     "Action",
     "AnonymiseOptions",

@@ -16,7 +16,7 @@ _ONLY_WITH = {
 }
 
 
-def check(reader: Reader, members: Mapping[str, Item], asked: frozenset[Action], available: frozenset[str]) -> None:
+def check(reader: Reader, members: Mapping[str, Item], asked: frozenset[Action]) -> None:
     """Note what is useless or forbidden. While the actions themselves are wrong (none), nothing is said about them."""
     if not asked:
         return
@@ -31,12 +31,10 @@ def check(reader: Reader, members: Mapping[str, Item], asked: frozenset[Action],
         hint = "Orthanc can have kept what it holds itself confirmed, and the anonymised files never lie in Orthanc"
         reader.wrong(members["StorageCommitment"], "false", hint, found="true together with ANONYMISE")
     if _is_set(members, "DeleteFromOrthanc"):
-        _check_deletion(reader, members, asked, available)
+        _check_deletion(reader, members, asked)
 
 
-def _check_deletion(
-    reader: Reader, members: Mapping[str, Item], asked: frozenset[Action], available: frozenset[str]
-) -> None:
+def _check_deletion(reader: Reader, members: Mapping[str, Item], asked: frozenset[Action]) -> None:
     item = members["DeleteFromOrthanc"]
     if Action.ANONYMISE in asked:
         hint = "the original would be gone"
@@ -44,8 +42,6 @@ def _check_deletion(
     if asked == {Action.FORWARD} and not _is_set(members, "StorageCommitment"):
         hint = '"StorageCommitment": true has the destination confirm that it keeps them'
         reader.wrong(item, "DOWNLOAD, ZIP or StorageCommitment beside it", hint, found="true with FORWARD alone")
-    if "DeleteFromOrthanc" not in available:
-        reader.wrong(item, "false", "DeleteFromOrthanc is not available yet")
 
 
 def _is_set(members: Mapping[str, Item], key: str) -> bool:

@@ -11,7 +11,6 @@ from autorthanc_spool.dicom import Level
 from autorthanc_spool.rules import combinations, located_json, options
 from autorthanc_spool.rules.located_json import NotJSON, Object
 from autorthanc_spool.rules.model import (
-    AVAILABLE_ACTIONS,
     Action,
     AnonymiseOptions,
     Condition,
@@ -53,14 +52,11 @@ _MODALITY = re.compile(r"[^\s/]+")
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def parse_rule(name: str, data: bytes, available: frozenset[str] = AVAILABLE_ACTIONS) -> Rule:
-    """Read the content of NAME.json. Raises RuleError with all problems at once.
-
-    `available` are the actions, and the keys that ask for work of their own, that a rule may ask for.
-    """
+def parse_rule(name: str, data: bytes) -> Rule:
+    """Read the content of NAME.json. Raises RuleError with all problems at once."""
     reader = Reader()
     root = _root(reader, data)
-    rule = _rule(reader, name, root, available) if root else None
+    rule = _rule(reader, name, root) if root else None
     if rule is None or reader.problems:
         raise RuleError(f"{name}.json", reader.problems, is_off=root is not None and _says_off(root))
     return rule
@@ -115,10 +111,10 @@ def _says_off(root: Item) -> bool:
     return not any(nearest(key, ["IsActive"]) for key in others)
 
 
-def _rule(reader: Reader, name: str, root: Item, available: frozenset[str]) -> Rule:
+def _rule(reader: Reader, name: str, root: Item) -> Rule:
     members = reader.members(root, KEYS, required=("CheckOn", "Tags"))
-    asked = _asked(reader, members, available)
-    combinations.check(reader, members, asked, available)
+    asked = _asked(reader, members)
+    combinations.check(reader, members, asked)
     anonymise = take(members, "Anonymise", lambda item: options.anonymise(reader, item, name), AnonymiseOptions(name))
     archive = take(members, "Zip", lambda item: options.archive(reader, item), ZipOptions())
     return Rule(
@@ -137,27 +133,23 @@ def _rule(reader: Reader, name: str, root: Item, available: frozenset[str]) -> R
     )
 
 
-def _asked(reader: Reader, members: Mapping[str, Item], available: frozenset[str]) -> frozenset[Action]:
+def _asked(reader: Reader, members: Mapping[str, Item]) -> frozenset[Action]:
     """Take the actions as they are written; none of them when one is wrong."""
     if "Action" not in members:
         return frozenset({Action.DOWNLOAD})
     items = reader.one_or_more(members["Action"]) or []
-    actions = [_action(reader, item, available) for item in items]
+    actions = [_action(reader, item) for item in items]
     return frozenset() if None in actions else frozenset(action for action in actions if action)
 
 
-def _action(reader: Reader, item: Item, available: frozenset[str]) -> Action | None:
+def _action(reader: Reader, item: Item) -> Action | None:
     words = item.node.value
     listed = _SEPARATOR.split(words.strip().upper()) if isinstance(words, str) else []
     if len(listed) > 1 and set(listed) <= _ACTIONS.keys():
         hint = f"write a list: [{', '.join(quoted(word) for word in listed)}]"
         reader.wrong(item, one_of(Action), hint, found=quoted(str(words)))
         return None
-    action = reader.word(item, _ACTIONS, any_case=True)
-    if action and action not in available:
-        possible = one_of(sorted(action for action in Action if action in available))
-        reader.wrong(item, possible, f"{action} is not available yet", found=quoted(str(words)))
-    return action
+    return reader.word(item, _ACTIONS, any_case=True)
 
 
 def _conditions(reader: Reader, item: Item) -> tuple[Condition, ...]:

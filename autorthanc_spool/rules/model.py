@@ -20,12 +20,6 @@ class Action(StrEnum):
     FORWARD = "FORWARD"
 
 
-# The actions that work, and the keys that ask for work of their own. A rule that asks for anything else is invalid:
-# done without it, data would leave in the clear, or would be thought to have arrived.
-AVAILABLE_ACTIONS: frozenset[str] = frozenset(Action)
-ALL_ACTIONS: frozenset[str] = frozenset({*Action, "DeleteFromOrthanc"})
-
-
 class Keep(StrEnum):
     """Options of the de-identification profile: what is kept that would go otherwise (PS3.15 section E.3)."""
 

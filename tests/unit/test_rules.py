@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from autorthanc_spool.dicom import Level
 from autorthanc_spool.rules import (
-    ALL_ACTIONS,
     Action,
     AnonymiseOptions,
     Keep,
@@ -26,7 +25,7 @@ def rule(*, without: str = "", **fields: Any) -> Rule:
     """A rule that asks for whatever it wants, with the keys that must be there."""
     content = {"CheckOn": "Study", "IsActive": True, "Tags": []} | fields
     content.pop(without, None)
-    return parse_rule("brain", json.dumps(content).encode(), ALL_ACTIONS)
+    return parse_rule("brain", json.dumps(content).encode())
 
 
 def problems(*, without: str = "", **fields: Any) -> list[str]:
@@ -37,7 +36,7 @@ def problems(*, without: str = "", **fields: Any) -> list[str]:
 
 def problems_of(text: str | bytes) -> tuple[Problem, ...]:
     with pytest.raises(RuleError) as caught:
-        parse_rule("brain", text.encode() if isinstance(text, str) else text, ALL_ACTIONS)
+        parse_rule("brain", text.encode() if isinstance(text, str) else text)
     return caught.value.problems
 
 
@@ -64,7 +63,7 @@ OLD = b"""{"CheckOn":"Series","IsActive":false,"Action":"FORWARD","DestinationMo
 
 
 def test_a_rule_is_read() -> None:
-    found = parse_rule("brain", BRAIN, ALL_ACTIONS)
+    found = parse_rule("brain", BRAIN)
     assert (found.name, found.check_on, found.is_active, found.comment) == (
         "brain",
         Level.STUDY,
@@ -80,7 +79,7 @@ def test_a_rule_is_read() -> None:
 
 
 def test_older_rules_are_read_unchanged() -> None:
-    found = parse_rule("old", OLD, ALL_ACTIONS)
+    found = parse_rule("old", OLD)
     assert found.check_on is Level.SERIES
     assert not found.is_active
     assert found.destination_modalities == ("PACS",)
@@ -129,22 +128,6 @@ def test_actions_imply_what_they_need(written: Any, actions: str) -> None:
 
 def test_without_action_a_rule_downloads() -> None:
     assert rule().actions == {Action.DOWNLOAD}
-
-
-@pytest.mark.parametrize("action", ["ANONYMISE", "anonymize", "ZIP", "FORWARD"])
-def test_what_is_not_available_yet_is_refused(action: str) -> None:
-    content = {"CheckOn": "Study", "Tags": [], "Action": ["DOWNLOAD", action], "DestinationModality": "PACS"}
-    with pytest.raises(RuleError, match="is not available yet") as caught:
-        parse_rule("brain", json.dumps(content).encode(), frozenset({"DOWNLOAD"}))
-    assert [problem.field for problem in caught.value.problems] == ["Action[1]"]
-
-
-def test_deletion_is_refused_until_it_is_available() -> None:
-    content = b'{"CheckOn": "Study", "Tags": [], "DeleteFromOrthanc": true}'
-    assert parse_rule("brain", content, ALL_ACTIONS).delete_from_orthanc
-    assert not parse_rule("brain", content.replace(b"true", b"false"), frozenset({"DOWNLOAD"})).delete_from_orthanc
-    with pytest.raises(RuleError, match="DeleteFromOrthanc is not available yet"):
-        parse_rule("brain", content, frozenset({"DOWNLOAD"}))
 
 
 def test_notes_mean_nothing() -> None:
@@ -544,13 +527,13 @@ def test_every_key_is_read() -> None:
     assert set(full) == set(KEYS)
     assert set(ANONYMISE_VALUES) == set(ANONYMISE_KEYS)
     assert set(full["Zip"]) == set(ZIP_KEYS)  # type: ignore[call-overload]
-    assert parse_rule("full", json.dumps(full).encode(), ALL_ACTIONS)
+    assert parse_rule("full", json.dumps(full).encode())
 
 
 def judged(data: bytes) -> Rule | RuleError:
     """Nothing but a rule or its problems comes of any file, and both can be shown."""
     try:
-        found = parse_rule("brain", data, ALL_ACTIONS)
+        found = parse_rule("brain", data)
     except RuleError as error:
         assert error.problems
         assert str(error).encode()
