@@ -132,7 +132,8 @@ def _show_rules(console: Console, found: Status) -> None:
 def describe(rule: Rule) -> str:
     """A rule in a few words."""
     actions = ", ".join(sorted(str(action) for action in rule.actions))
-    return f"{'active' if rule.is_active else 'not active'}, on each {rule.check_on}: {actions}"
+    deletion = ", then deletes it from Orthanc" if rule.delete_from_orthanc else ""
+    return f"{'active' if rule.is_active else 'not active'}, on each {rule.check_on}: {actions}{deletion}"
 
 
 def _status_object(found: Status) -> dict[str, Any]:
@@ -195,7 +196,8 @@ def _fate(verdict: Any, explained: Plan) -> str:
     job = explained.job(verdict.rule)
     if job:
         to = replace(job.rule, destination_modalities=job.destinations)
-        return f": would {actions.describe(to, explained.instances, job.actions)}"
+        deletion = ", then delete them from Orthanc" if job.rule.delete_from_orthanc else ""
+        return f": would {actions.describe(to, explained.instances, job.actions)}{deletion}"
     return ": done already" if verdict.rule in explained.unchanged else ""
 
 

@@ -1,7 +1,7 @@
 """Die before the n-th durable step, as a process does that is killed: no clean-up, no finally.
 
-A durable step is a call that changes what is on disk. `run_dying` does it in a forked child, so that thousands of steps
-can be tried without starting Python anew.
+A durable step is a call that changes what is on disk, or deletes from Orthanc. `run_dying` does it in a forked
+child, so that thousands of steps can be tried without starting Python anew.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from collections.abc import Callable
 from typing import Any
 
 from autorthanc_spool import durable
+from autorthanc_spool.orthanc import Orthanc
 
 STEPS = ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "utime", "chmod", "fchmod", "chown", "fchown")
 
 
-def run_dying(step: int, work: Callable[[], object]) -> bool:
+DELETION = "delete_instance"
+
+
+def run_dying(step: int, work: Callable[[], object], *, among: tuple[str, ...] = (*STEPS, DELETION)) -> bool:
     """Run `work` in a child that dies before its step number `step`; tell whether it came so far."""
     child = os.fork()
     if child == 0:
-        _child(step, work)
+        _child(step, work, among)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
@@ -30,9 +34,9 @@ def run_dying(step: int, work: Callable[[], object]) -> bool:
     return False
 
 
-def _child(step: int, work: Callable[[], object]) -> None:
+def _child(step: int, work: Callable[[], object], among: tuple[str, ...]) -> None:
     try:
-        _arm(step)
+        _arm(step, among)
         work()
     except BaseException:  # noqa: BLE001 - the child never returns into the test
         traceback.print_exc()
@@ -40,7 +44,7 @@ def _child(step: int, work: Callable[[], object]) -> None:
     os._exit(0)
 
 
-def _arm(step: int) -> None:
+def _arm(step: int, among: tuple[str, ...]) -> None:
     left = step
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,6 +57,9 @@ def _arm(step: int) -> None:
 
         return wrapper
 
-    for name in STEPS:
+    for name in {*STEPS}.intersection(among):
         setattr(os, name, counted(getattr(os, name)))
-    durable._renameat2 = counted(durable._renameat2)  # type: ignore[assignment]
+    if DELETION in among:
+        Orthanc.delete_instance = counted(Orthanc.delete_instance)  # type: ignore[method-assign]
+    if "rename" in among:
+        durable._renameat2 = counted(durable._renameat2)  # type: ignore[assignment]
