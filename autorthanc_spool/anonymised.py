@@ -88,12 +88,8 @@ class Anonymised:
             raise
 
     def _check(self, identity: Identity, instance: Instance) -> None:
-        """A study with two pseudonyms would be published under one of them."""
-        same = (identity.pseudonym, identity.StudyInstanceUID) == (
-            self._identity.pseudonym,
-            self._identity.StudyInstanceUID,
-        )
-        if not same:
+        """A study with two pseudonyms would be published under one of them, and so one with two shifts of dates."""
+        if _of_study(identity) != _of_study(self._identity):
             error = PatientsMixed(
                 "the files don't agree on whose they are: PatientID, IssuerOfPatientID or StudyInstanceUID differ "
                 "from those of the first file; mend them in Orthanc"
@@ -154,6 +150,11 @@ class _Made:
 
     memory: _Memory
     result: Deidentified | Held
+
+
+def _of_study(identity: Identity) -> tuple[str, int | None, str]:
+    """What all files of a study have in common."""
+    return identity.pseudonym, identity.days_back, identity.StudyInstanceUID
 
 
 def _renamed(resource: Resource, identity: Identity, recipe: Recipe) -> Resource:

@@ -66,8 +66,8 @@ def added(options: AnonymiseOptions, encoding: Encoding, pseudonym: str, StudyIn
 
 
 def computed_age(facts: Facts, encoding: Encoding) -> dict[int, bytes]:
-    """Make the PatientAge that a file lacks; nothing where it has one, or no dates to compute it from."""
-    if facts.text(_PATIENT_AGE):
+    """Make the PatientAge that a file lacks; nothing where it has a usable one, or no dates to compute it from."""
+    if ages.capped(facts.text(_PATIENT_AGE)):
         return {}
     born = dates.day_of(facts.text(_PATIENT_BIRTH_DATE))
     on = _first_day(facts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum, auto
 from functools import cache, lru_cache
 
@@ -47,6 +48,13 @@ _MONTHS = (
 
 _WITHOUT_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa", "æ": "ae", "œ": "oe"})
 
+# Letters that have no accent to be taken away; katakana and hiragana write the same syllables.
+_PLAIN = str.maketrans({"ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i", "ø": "o", "æ": "ae", "œ": "oe"})
+_PLAIN |= {katakana: chr(katakana - 0x60) for katakana in range(0x30A1, 0x30F7)}
+
+# In scripts without spaces, two characters say as much as six in others: Chinese, kana, Korean.
+_DENSE = re.compile(r"[\u2e80-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]{2}")
+
 # What can only be a UID: versions and network addresses have fewer parts.
 _UID = re.compile(r"\d+(?:\.\d+){5,}")
 
@@ -81,8 +89,9 @@ class Identifiers:
         self._inside: dict[Strictness, set[str]] = {strictness: set() for strictness in Strictness}
         self._words: dict[Strictness, set[str]] = {strictness: set() for strictness in Strictness}
         for kind, value, sets in found:
-            for spelled in _spelled(text.decoded(value, sets, "PN" if kind is _Kind.NAME else "LO")):
-                self._add(kind, spelled)
+            for reading in _readings(value, sets, "PN" if kind is _Kind.NAME else "LO"):
+                for spelled in _spelled(reading):
+                    self._add(kind, spelled)
         self._search = {
             strictness: re.compile("|".join(sorted(patterns))) if patterns else None
             for strictness, patterns in self._inside.items()
@@ -96,8 +105,7 @@ class Identifiers:
         if verdict is None:
             if len(self._verdicts) >= _REMEMBERED_TEXTS:
                 self._verdicts.clear()
-            # A character set may also be a mistake; the bytes as they stand are looked at too.
-            readings = {text.decoded(value, sets), value.decode("latin-1")}
+            readings = {*_readings(value, sets), value.decode("latin-1"), value.replace(b"\0", b"").decode("latin-1")}
             verdict = self._verdicts[key] = any(self._look(one, strictness) for one in readings)
         return verdict
 
@@ -137,11 +145,10 @@ class Identifiers:
             self._words[Strictness.TEXT].add(joined)
         if kind is _Kind.IDENTIFIER:
             self._add_whole(joined)
-        elif len(joined) >= _SHORTEST_WHOLE:
+        elif len(joined) >= _SHORTEST_WHOLE or _DENSE.match(joined):
             self._inside[Strictness.TEXT].add(re.escape(joined))
 
     def _add_whole(self, joined: str) -> None:
-        # A name in a script without spaces says as much in two characters as others in six.
         if len(joined) >= _SHORTEST_WHOLE or (len(joined) >= 2 and not joined.isascii()):
             for strictness in (Strictness.TEXT, Strictness.WORD):
                 self._inside[strictness].add(re.escape(joined))
@@ -198,9 +205,20 @@ def _spelled(words: str) -> tuple[str, ...]:
     return words, unicodedata.normalize("NFC", words).casefold().translate(_WITHOUT_UMLAUTS)
 
 
+def _readings(value: bytes, sets: text.CharacterSets, vr: str = "LO") -> set[str]:
+    """A value as its character set has it, and in UTF-8: what a file names may also be a mistake."""
+    found = {text.decoded(value, sets, vr)}
+    if not value.isascii():
+        with suppress(UnicodeDecodeError):
+            found.add(value.decode())
+    return found
+
+
 def _tokens(words: str) -> list[str]:
     if not words.isascii():
-        words = "".join(one for one in unicodedata.normalize("NFKD", words) if not unicodedata.combining(one))
+        plain = "".join(one for one in unicodedata.normalize("NFKD", words) if not unicodedata.combining(one))
+        # Korean syllables were taken apart by that.
+        words = unicodedata.normalize("NFC", plain).casefold().translate(_PLAIN)
     return re.findall(r"[^\W_]+", words.casefold())
 
 
@@ -219,5 +237,6 @@ def _spellings_of_date(value: str) -> Iterator[tuple[str, bool]]:
     d, m = (f"0?{number}" if number < 10 else f"{number}" for number in (day.day, day.month))
     month = f"(?:{_MONTHS[day.month - 1]})[a-z]*"
     for year, is_long in ((f"{day.year:04}", True), (f"{day.year:04}"[2:], False)):
-        for parts in ((year, m, d), (d, m, year), (m, d, year), (d, month, year), (month, d, year)):
+        nth = f"{d}(?:st|nd|rd|th|er)?"
+        for parts in ((year, m, d), (d, m, year), (m, d, year), (nth, month, year), (month, nth, year)):
             yield "".join(parts), is_long

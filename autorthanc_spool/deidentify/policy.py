@@ -94,6 +94,8 @@ _NOT_LISTED = frozenset(
         # that no longer hold)
         0x04000500,
         0x4FFE0001,
+        # LengthToEnd, of a file that has another length now
+        0x00080001,
         # PrivateDataElementCharacteristicsSequence names private elements that are gone.
         0x00080300,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 import unicodedata
@@ -15,7 +16,10 @@ from autorthanc_spool.deidentify.errors import PatientNotListed, PseudonymTableI
 COLUMNS = ("PatientID", "Pseudonym")
 
 # It becomes PatientID and PatientName: at most 64 characters, and none that has a meaning in a PN (PS3.5 section 6.2).
-_PSEUDONYM = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}")
+_PSEUDONYM = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}")
+
+# Control characters, and the line and paragraph separators of Unicode.
+_CONTROLS = frozenset({"Cc", "Zl", "Zp"})
 
 
 class PseudonymTables:
@@ -87,12 +91,13 @@ def parse_table(data: bytes) -> PseudonymTable:
     two pseudonyms, or one pseudonym for two PatientIDs, is ambiguous.
     """
     try:
-        lines = data.decode("utf-8-sig").splitlines()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise PseudonymTableInvalid(["the pseudonym table isn't UTF-8; save it as UTF-8"]) from None
-    rows = list(_rows(lines))
+    rows = list(_rows(text))
     if not rows or tuple(rows[0][1]) != COLUMNS:
-        raise PseudonymTableInvalid(["line 1 of the pseudonym table: expected the header PatientID,Pseudonym"])
+        line = rows[0][0] if rows else 1
+        raise PseudonymTableInvalid([f"line {line} of the pseudonym table: expected the header PatientID,Pseudonym"])
     pseudonyms: dict[str, str] = {}
     patients: dict[str, str] = {}
     problems: list[str] = []
@@ -103,14 +108,20 @@ def parse_table(data: bytes) -> PseudonymTable:
         else:
             pseudonyms[normalised(row[0])] = row[1]
             patients[row[1]] = normalised(row[0])
+    problems += [
+        f"line {line} of the pseudonym table: the pseudonym is the PatientID of another row"
+        for line, row in rows[1:]
+        if len(row) == len(COLUMNS) and row[1] in pseudonyms and row[1] != normalised(row[0])
+    ]
     if problems:
         raise PseudonymTableInvalid(problems)
     return PseudonymTable(pseudonyms)
 
 
-def _rows(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
-    separator = ";" if lines and ";" in lines[0] else ","
-    reader = csv.reader(lines, delimiter=separator, strict=True)
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    separator = ";" if ";" in text.lstrip().partition("\n")[0].partition("\r")[0] else ","
+    # Line ends within quotation marks belong to the cell, and so make it unusable.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     while True:
         try:
             row = next(reader)
@@ -129,6 +140,8 @@ def _fault(row: list[str], pseudonyms: Mapping[str, str], patients: Mapping[str,
     patient, pseudonym = normalised(row[0]), row[1]
     if not patient:
         return "the PatientID is empty"
+    if _CONTROLS.intersection(map(unicodedata.category, patient)):
+        return "the PatientID has a line end or another control character in it"
     if not _PSEUDONYM.fullmatch(pseudonym):
         return "expected a pseudonym of 1 to 64 letters (a to z), digits, spaces, '.', '_' and '-'"
     if pseudonym == patient:

@@ -31,13 +31,20 @@ _ENCAPSULATED_DOCUMENT = 0x00420011
 _ULTRASOUND = ("1.2.840.10008.5.1.4.1.1.3", "1.2.840.10008.5.1.4.1.1.3.1", "1.2.840.10008.5.1.4.1.1.6")
 _ULTRASOUND_FAMILY = "1.2.840.10008.5.1.4.1.1.6."
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_VISIBLE_LIGHT_FAMILY = "1.2.840.10008.5.1.4.1.1.77.1"
+# Retired: films of other images, with what was printed on them.
+_HARDCOPY = ("1.2.840.10008.5.1.1.29", "1.2.840.10008.5.1.1.30")
+_VISIBLE_LIGHT_FAMILY = "1.2.840.10008.5.1.4.1.1.77."
 _DOCUMENT_FAMILY = "1.2.840.10008.5.1.4.1.1.104."
 _STRUCTURED_FAMILY = "1.2.840.10008.5.1.4.1.1.88."
 _VOICE_FAMILY = "1.2.840.10008.5.1.4.1.1.9.4."
 
 _ULTRASOUND_MODALITIES = frozenset({"US", "IVUS"})
-_PHOTOGRAPH_MODALITIES = frozenset({"XC", "ES", "GM", "SM", "OP", "DMS"})
+_PHOTOGRAPH_MODALITIES = frozenset(
+    {"XC", "ES", "GM", "SM", "OP", "DMS"}
+    # Retired ones: microscopes, and scopes for the eye, the bladder, the vagina, the belly and vessels.
+    | {"DM", "FS", "CS", "CP", "LP", "AS"}
+)
+_HARDCOPY_MODALITY = "HC"
 
 # What scanners write into ImageType of a copy of their screen.
 _SCREENS = frozenset({"SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "SCREEN CAPTURE", "SCREENCAPTURE"})
@@ -70,9 +77,10 @@ def _is_often_annotated(facts: Facts, sop_class: str) -> Withheld | None:
     if sop_class in _ULTRASOUND or sop_class.startswith(_ULTRASOUND_FAMILY) or modality in _ULTRASOUND_MODALITIES:
         return Withheld.ULTRASOUND
     is_capture = sop_class == _SECONDARY_CAPTURE or sop_class.startswith(_SECONDARY_CAPTURE + ".")
-    if is_capture or not _SCREENS.isdisjoint(facts.words(_IMAGE_TYPE)):
+    is_film = sop_class in _HARDCOPY or modality == _HARDCOPY_MODALITY
+    if is_capture or is_film or not _SCREENS.isdisjoint(facts.words(_IMAGE_TYPE)):
         return Withheld.SECONDARY_CAPTURE
-    if sop_class.startswith(_VISIBLE_LIGHT_FAMILY + ".") or modality in _PHOTOGRAPH_MODALITIES:
+    if sop_class.startswith(_VISIBLE_LIGHT_FAMILY) or modality in _PHOTOGRAPH_MODALITIES:
         return Withheld.PHOTOGRAPH
     return None
 

@@ -254,8 +254,11 @@ def test_check_tells_what_is_wrong_with_a_table(site: Site) -> None:
     site.run("check")
 
 
-def test_files_of_two_issuers_are_not_published_under_one_pseudonym(site: Site) -> None:
-    site.rule("trial", Action="ANONYMISE")
+@pytest.mark.parametrize("options", [{}, {"PseudonymTable": "trial.csv", "Keep": ["ModifiedDates"]}])
+def test_files_of_two_issuers_are_not_published_under_one_pseudonym(site: Site, options: dict[str, Any]) -> None:
+    # A table gives both the same pseudonym, but their dates would be moved by different numbers of days.
+    (site.rules / "trial.csv").write_text(f"PatientID,Pseudonym\n{PATIENT_ID},T7-1\n")
+    site.rule("trial", Action="ANONYMISE", Anonymise=options)
     files = canary_study()
     other = pydicom.dcmread(io.BytesIO(files[0]))
     other.IssuerOfPatientID = "ANOTHER"

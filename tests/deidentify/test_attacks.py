@@ -62,6 +62,7 @@ UNLISTED: dict[str, Elements] = {
     "text of unknown VR": {0x00180024: ("UN", b"smithfield"), 0x00281055: ("UN", b"Johanna Smithfield")},
     "a sequence where text should be": {0x00180024: ("SQ", [{0x00080104: ("LO", b"Smithfield")}])},
     "text where a sequence should be": {corpus.OUTER: ("LO", b"Smithfield")},
+    "in letters of two bytes": {0x00180024: ("SH", "Smithfield".encode("utf-16-le"))},
     "after a NUL": {0x00180024: ("SH", b"tse\0smithfield")},
     "a name of another item": {
         corpus.OUTER: ("SQ", [{0x00180024: ("SH", b"for Housemd")}]),
@@ -78,6 +79,7 @@ UNLISTED: dict[str, Elements] = {
     "an overlay of any number": {0x60FE3000: ("OW", NAME), 0x60020022: ("LO", NAME), 0x60801500: ("LO", NAME)},
     "variable pixel data": {0x7F020010: ("OW", NAME)},
     "a group length": {0x00280000: ("UL", b"smithfield")},
+    "the length of the whole": {0x00080001: ("UL", b"smithfield")},
     "a command": {0x00000110: ("US", b"smithfield")},
     "file meta information within": {0x00020016: ("AE", b"SMITHFIELD"), 0x00020102: ("OB", NAME)},
     "an icon": {0x00880200: ("SQ", [{0x00204000: ("LT", NAME), 0x7FE00010: ("OB", NAME)}])},
@@ -108,6 +110,7 @@ DESCRIPTIONS = [
     b"PID471177 control",
     b"control of 3 Feb 1941",
     b"03/02/41 control",
+    b"born February 3rd, 1941",
     b"1.2.826.0.1.3680043.77777.4",
     b"asked for by dr housemd",
 ]
@@ -143,6 +146,15 @@ CHARACTER_SETS: list[tuple[bytes, bytes, bytes]] = [
     (b"GB18030", "王^小东".encode("gb18030"), "王小东的头".encode("gb18030")),
     (b"\\ISO 2022 IR 149", b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7", b"\x1b$)C\xfb\xf3\xd1\xce\xd4\xd7"),
     (b"\\ISO 2022 IR 87", b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", b"\x1b$B;3ED\x1b(B head"),
+    (b"ISO_IR 192", "Yamada^Tarou=山田^太郎=やまだ^たろう".encode(), "ﾔﾏﾀﾞ head".encode()),
+    (b"ISO_IR 192", "Yamada^Tarou=山田^太郎=ヤマダ^タロウ".encode(), "やまださん head".encode()),
+    (b"ISO_IR 192", "Yamada^Tarou=山田^太郎=やまだ^たろう".encode(), "山田さん head".encode()),
+    (b"ISO_IR 192", "Hong^Gildong=洪^吉洞=홍^길동".encode(), "길동씨 head".encode()),
+    (b"ISO_IR 100", "Müller^Jörg".encode("latin-1"), "Kopf MÜLLER, in UTF-8".encode()),
+    (b"ISO_IR 100", "Müller^Jörg".encode(), "Kopf von Müller".encode("latin-1")),
+    (b"GB18030", "王^小东".encode("gb18030"), "王小东的头".encode()),
+    (b"ISO_IR 192", "Łukasz^Đorđe".encode(), b"head of LUKASZ"),
+    (b"ISO_IR 100", "Sørensen^Åse".encode("latin-1"), b"knee sorensen"),
     (b"ISO_IR 101", "Łukasz^Bąk".encode("iso8859-2"), "głowa łukasz".encode("iso8859-2")),
 ]
 

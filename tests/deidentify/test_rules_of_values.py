@@ -14,6 +14,7 @@ from autorthanc_spool.deidentify.file import Held
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables, parse_table
 from autorthanc_spool.deidentify.withhold import Withheld
 from autorthanc_spool.rules import Keep
+from tests.deidentify import corpus
 from tests.deidentify.make import anonymised, deidentifier
 from tests.helpers import datasets
 
@@ -92,6 +93,13 @@ def test_a_missing_age_is_written_and_a_high_one_capped() -> None:
     assert both.PatientAge == "055Y"
 
 
+@pytest.mark.parametrize("age", [b"", b"95Y", b"095y", b"old!", b"055Y\\012Y"])
+def test_an_age_that_is_none_is_computed_too(age: bytes) -> None:
+    born: corpus.Elements = {0x00080020: ("DA", b"20200101"), 0x00100030: ("DA", b"19200101"), 0x00101010: ("AS", age)}
+    found = read(anonymised(corpus.file({**corpus.image(), **born}), keep=AGED))
+    assert found.PatientAge == "090Y"
+
+
 @pytest.mark.parametrize(
     ("keep", "told", "codes"),
     [
@@ -134,7 +142,11 @@ PDF, REPORT = "1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.88.33"
         ({"SOPClassUID": SC}, Withheld.SECONDARY_CAPTURE),
         ({"SOPClassUID": SC + ".4"}, Withheld.SECONDARY_CAPTURE),
         ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, Withheld.SECONDARY_CAPTURE),
+        ({"SOPClassUID": "1.2.840.10008.5.1.1.30"}, Withheld.SECONDARY_CAPTURE),
+        ({"Modality": "HC"}, Withheld.SECONDARY_CAPTURE),
         ({"SOPClassUID": PHOTO}, Withheld.PHOTOGRAPH),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.2"}, Withheld.PHOTOGRAPH),
+        ({"Modality": "DM"}, Withheld.PHOTOGRAPH),
     ],
 )
 def test_what_may_show_a_name_is_withheld_unless_it_says_no(keywords: dict[str, Any], reason: Withheld) -> None:
@@ -172,6 +184,9 @@ def test_a_cleaned_report_keeps_its_shape_and_no_words() -> None:
         b"PatientID,Pseudonym\nA,T1\n B ,T2\n\n",
         b"\xef\xbb\xbfPatientID;Pseudonym\r\nA;T1\r\nB;T2\r\nA;T1\r\n",
         b'PatientID,Pseudonym\n"A",T1\n"B","T2"\n',
+        b"\r\n \r\nPatientID;Pseudonym\r\n;\r\nA;T1\r\n B;T2 \r\n",
+        b"PatientID,Pseudonym\rA,T1\rB,T2",
+        "PatientID,Pseudonym\nA,T1\nB,T2\nÅ\u00a0\u3000x,T3".encode(),
     ],
 )
 def test_a_table_is_read(data: bytes) -> None:
@@ -195,6 +210,11 @@ def test_a_table_is_read(data: bytes) -> None:
         (b"PatientID,Pseudonym\nA,\n", "expected a pseudonym"),
         (b"PatientID,Pseudonym\nA,X^Y\n", "expected a pseudonym"),
         (b"PatientID,Pseudonym\nA,A\n", "PatientID itself"),
+        (b"PatientID,Pseudonym\nA,B\nB,T1\n", "line 2 .* PatientID of another row"),
+        (b"PatientID,Pseudonym\nA,..\n", "expected a pseudonym"),
+        (b'PatientID,Pseudonym\n"A\nB",T1\n', "line end"),
+        (b'PatientID,Pseudonym\n"A,T1\n', "isn't CSV"),
+        (b"\n\nID,Pseudonym\nA,T1\n", "line 3"),
         ("PatientID,Pseudonym\nÄ,T1\n".encode("latin-1"), "UTF-8"),
     ],
 )
