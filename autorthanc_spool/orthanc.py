@@ -25,12 +25,14 @@ from autorthanc_spool.errors import (
     OrthancUnavailable,
     PasswordRefused,
     ResourceMissing,
+    SettingsError,
     StillArriving,
 )
 from autorthanc_spool.orthanc_answers import (
     Answer,
     Change,
     StudySummary,
+    cause,
     checked_id,
     instance_order,
     object_of,
@@ -61,25 +63,33 @@ class Orthanc:
         self, url: str, username: str, password: str | None, *, ca_file: Path | None = None, connections: int = 4
     ) -> None:
         self.url = url.rstrip("/")
+        try:
+            address = urllib3.util.parse_url(self.url)
+        except urllib3.exceptions.LocationParseError:
+            raise SettingsError([f"ORTHANC_URL is {url}; expected an http or https address"]) from None
+        # A reverse proxy may have Orthanc below a path of its own.
+        self._prefix = address.path or ""
         # Up to version 1.12.1 Orthanc compresses DICOM for whoever accepts it, which is 30 times slower.
         headers = {"Accept-Encoding": "identity", "User-Agent": "autorthanc-spool"}
         if password is not None:
             # Orthanc compares UTF-8; urllib3's helper would refuse what Latin-1 lacks.
             headers["Authorization"] = "Basic " + b64encode(f"{username}:{password}".encode()).decode()
-        self._pool = urllib3.PoolManager(
+        self._pool = urllib3.connection_from_url(
+            self.url,
             maxsize=connections,
             block=True,
             headers=headers,
             timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
             # Orthanc closes a connection that idles for 1 s; a request on it fails and is sent once more.
             retries=Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, backoff_factor=0.1),
-            ca_certs=str(ca_file) if ca_file else None,
+            # Without TLS, the pool doesn't know this option.
+            **({"ca_certs": str(ca_file)} if ca_file and address.scheme == "https" else {}),
         )
 
     def system(self) -> Mapping[str, Any]:
         """Ask whether Orthanc is there. Raises OrthancUnavailable, or PasswordRefused."""
         try:
-            response = self._pool.request("GET", f"{self.url}/system", timeout=Timeout(connect=5.0, read=15.0))
+            response = self._pool.request("GET", f"{self._prefix}/system", timeout=Timeout(connect=5.0, read=15.0))
         except urllib3.exceptions.HTTPError as error:
             raise OrthancUnavailable(
                 f"Orthanc doesn't answer at {self.url} ({cause(error)}); is it running, and is ORTHANC_URL right?"
@@ -174,7 +184,7 @@ class Orthanc:
     def open(self, instance: Instance) -> urllib3.BaseHTTPResponse:
         """Ask for the stored bytes of an instance, with Orthanc's own MD5 as its ETag."""
         path = f"/instances/{instance.resource_id}/attachments/dicom/data"
-        return self._pool.request("GET", f"{self.url}{path}", preload_content=False)
+        return self._pool.request("GET", f"{self._prefix}{path}", preload_content=False)
 
     def verify_stored(self, instance: Instance) -> None:
         """Have Orthanc compare a stored file with the MD5 of what it received. Raises InstanceError."""
@@ -216,7 +226,7 @@ class Orthanc:
         # Without naming its methods, urllib3 wouldn't send a POST again on a connection that Orthanc had closed.
         retries = Retry(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, allowed_methods=None)
         try:
-            response = self._pool.request(method, f"{self.url}{path}", body=body, timeout=timeout, retries=retries)
+            response = self._pool.request(method, f"{self._prefix}{path}", body=body, timeout=timeout, retries=retries)
         except urllib3.exceptions.HTTPError as error:
             self.system()
             raise OrthancFault(f"Orthanc answers, but not to {shape(path)} ({cause(error)})") from None
@@ -264,7 +274,7 @@ class Orthanc:
 
     def _request(self, path: str) -> urllib3.BaseHTTPResponse | None:
         try:
-            response = self._pool.request("GET", f"{self.url}{path}")
+            response = self._pool.request("GET", f"{self._prefix}{path}")
         except urllib3.exceptions.HTTPError as error:
             self.system()
             raise OrthancFault(f"Orthanc answers, but not to {shape(path)} ({cause(error)})") from None
@@ -281,18 +291,3 @@ def _parsed(response: urllib3.BaseHTTPResponse, path: str) -> Any:
         return json.loads(response.data)
     except (ValueError, RecursionError, urllib3.exceptions.HTTPError):
         raise OrthancFault(f"Orthanc's answer to {shape(path)} is no JSON") from None
-
-
-def cause(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    names = {
-        "NewConnectionError": "connection refused or no such host",
-        "NameResolutionError": "no such host",
-        "ConnectTimeoutError": "no connection within 5 s",
-        "ReadTimeoutError": "no answer in time",
-        "ResponseError": "it redirects to another address, where the password isn't sent",
-        "SSLError": "its TLS certificate isn't trusted; set AUTORTHANC_CA_FILE",
-        "ProtocolError": "the connection broke",
-        "IncompleteRead": "the connection broke",
-    }
-    return names.get(type(reason).__name__, type(reason).__name__)

@@ -173,3 +173,19 @@ def object_of(content: Any, path: str) -> Mapping[str, Any]:
 def shape(path: str) -> str:
     """Tell a path without its identifiers."""
     return RESOURCE_ID_PATTERN.sub("ID", path)
+
+
+def cause(error: Exception) -> str:
+    """Tell why Orthanc can't be reached, in words; `error` is the HTTP client's."""
+    reason = getattr(error, "reason", None) or error
+    names = {
+        "NewConnectionError": "connection refused or no such host",
+        "NameResolutionError": "no such host",
+        "ConnectTimeoutError": "no connection within 5 s",
+        "ReadTimeoutError": "no answer in time",
+        "ResponseError": "it redirects to another address, where the password isn't sent",
+        "SSLError": "its TLS certificate isn't trusted; set AUTORTHANC_CA_FILE",
+        "ProtocolError": "the connection broke",
+        "IncompleteRead": "the connection broke",
+    }
+    return names.get(type(reason).__name__, type(reason).__name__)

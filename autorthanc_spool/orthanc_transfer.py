@@ -15,10 +15,11 @@ import urllib3
 
 from autorthanc_spool.dicom import Instance
 from autorthanc_spool.errors import InstanceError
-from autorthanc_spool.orthanc import Orthanc, cause
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.orthanc_answers import cause
 
-# Large enough to keep up with the disk, small enough that all threads together need a few megabytes.
-CHUNK_BYTES = 512 * 1024
+# Most files come in one piece, and all threads together need a few megabytes.
+CHUNK_BYTES = 1024 * 1024
 
 _ETAG = re.compile(r'"\d+-([0-9a-f]{32})"')
 

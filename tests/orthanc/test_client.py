@@ -16,6 +16,7 @@ from autorthanc_spool.errors import (
     OrthancUnavailable,
     PasswordRefused,
     ResourceMissing,
+    SettingsError,
     StillArriving,
 )
 from autorthanc_spool.orthanc_transfer import Transfer
@@ -40,6 +41,17 @@ def test_a_study_is_read_with_its_series_and_instances(orthanc: OrthancServer) -
     assert len(found.instances) == 6
     assert {one.series_id for one in found.instances} == {series.resource_id for series in found.series}
     assert not found.is_copy
+
+
+def test_orthanc_may_lie_below_a_path(orthanc: OrthancServer) -> None:
+    with Proxy(orthanc.http_port) as proxy:
+        proxy.add(Fault(r"^GET /pacs/system ", answer=status(200, b'{"Version": "of the path"}')))
+        assert client.Orthanc(f"{proxy.url}/pacs/", "orthanc", None).system()["Version"] == "of the path"
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(SettingsError, match="ORTHANC_URL"):
+        client.Orthanc("http://[zz]:8042", "orthanc", None)
 
 
 def test_a_series_is_read_with_its_study_and_patient(orthanc: OrthancServer) -> None:
