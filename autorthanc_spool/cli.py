@@ -65,7 +65,7 @@ def run(settings: Settings, once: bool) -> int:
 @with_settings
 def up(settings: Settings) -> int:
     """Start Orthanc (with its SQLite index) and the processor on this machine, from the same settings."""
-    from autorthanc_spool import up as starting
+    from autorthanc_spool.site import up as starting
 
     return starting.up(settings)
 
@@ -74,7 +74,7 @@ def up(settings: Settings) -> int:
 @click.option("--keep", is_flag=True, help="Leave the folder of the demonstration in place.")
 def demo(keep: bool) -> int:
     """Show the main job in a temporary folder: a study sent by C-STORE, and what becomes of it."""
-    from autorthanc_spool import demo as demonstration
+    from autorthanc_spool.demo import demonstration
 
     return demonstration.demo(keep)
 
@@ -192,7 +192,8 @@ def enqueue(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> No
 @with_settings
 def check(settings: Settings, files: tuple[Path, ...]) -> None:
     """Check settings, folders, ports and rules, or some rule files alone: every problem with its place."""
-    from autorthanc_spool import preflight, views
+    from autorthanc_spool import views
+    from autorthanc_spool.site import preflight
 
     if not files and (problems := preflight.problems(settings)):
         raise SettingsError(problems)
@@ -216,10 +217,10 @@ def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> 
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 def init(directory: Path) -> None:
     """Lay out a site in DIR: Compose file, units, Lua script, examples, .env."""
-    from autorthanc_spool import init as site
+    from autorthanc_spool.site.init import Person, lay_out
 
-    person = site.Person(os.getuid(), os.getgid(), secrets.token_urlsafe(18))
-    laid_out = site.lay_out(directory, person)
+    person = Person(os.getuid(), os.getgid(), secrets.token_urlsafe(18))
+    laid_out = lay_out(directory, person)
     for path in laid_out.written:
         click.echo(str(laid_out.directory / path))
     click.echo(laid_out.next_steps(), err=True)

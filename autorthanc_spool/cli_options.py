@@ -14,7 +14,7 @@ import click
 from autorthanc_spool.dicom import RESOURCE_ID_PATTERN
 from autorthanc_spool.errors import UsageError
 from autorthanc_spool.settings import load_settings, nearest_name
-from autorthanc_spool.variables import NAMES, VARIABLES
+from autorthanc_spool.settings.variables import NAMES, VARIABLES
 
 Command = Callable[..., int | None]
 

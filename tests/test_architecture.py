@@ -23,14 +23,14 @@ NOT_PURE |= {"urllib3", "watchdog", "filelock", "click", "rich"}
 OWNERS = {
     "urllib3": {"orthanc", "orthanc_transfer"},
     "filelock": {"locks"},
-    "click": {"cli", "cli_options", "cli_upkeep", "views", "views_upkeep", "prepare"},
-    "pynetdicom": {"demo_study"},
+    "click": {"cli", "cli_options", "cli_upkeep", "views", "views_upkeep", "site.prepare"},
+    "pynetdicom": {"demo.study"},
     "isal": {"archive"},
-    "dotenv": {"envfile"},
+    "dotenv": {"settings.envfile"},
 }
 
 # Who may read the environment: the settings, by what the commands that start a process hand to them.
-ENVIRONMENT_READERS = {"cli_options", "demo", "prepare", "up"}
+ENVIRONMENT_READERS = {"cli_options", "demo.demonstration", "site.prepare", "site.up"}
 
 
 @dataclass(frozen=True)

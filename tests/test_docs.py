@@ -19,7 +19,7 @@ from autorthanc_spool import errors, marker
 from autorthanc_spool.cli import cli
 from autorthanc_spool.dicom import Level
 from autorthanc_spool.rules import file, options, parse_rule
-from autorthanc_spool.variables import VARIABLES
+from autorthanc_spool.settings.variables import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from autorthanc_spool.contradictions import is_local
 from autorthanc_spool.doctor.finding import Finding, Severity, broken, ok, warning
 from autorthanc_spool.errors import OrthancFault, OrthancUnavailable, PasswordRefused
 from autorthanc_spool.exporter import Tools
 from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.orthanc_questions import runs_lua
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.settings.contradictions import is_local
 
 # The oldest version that this program is tested with.
 OLDEST_VERSION = (1, 10, 1)

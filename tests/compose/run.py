@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
-from autorthanc_spool import init
+from autorthanc_spool.site import init
 
 # Also the name of the project, so nothing but small letters, digits and hyphens.
 SITE = "autorthanc-test"

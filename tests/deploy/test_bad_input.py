@@ -13,18 +13,20 @@ from pathlib import Path
 import pytest
 from deploy_tools import CHECKOUT, compose, free_port
 
-from autorthanc_spool import ports
-from autorthanc_spool.prepare import check_site
 from autorthanc_spool.settings import load_settings
-from autorthanc_spool.variables import NAMES
+from autorthanc_spool.settings.variables import NAMES
+from autorthanc_spool.site import ports
+from autorthanc_spool.site.prepare import check_site
 from tests.helpers import trees
 
 # An ordinary user: root may write everywhere, so nothing would be wrong with any folder.
 PERSON, STRANGER = 1234, 1777
-# The interpreter itself may lie where that user can't read, so everything is imported first.
+# The interpreter itself may lie where that user can't read, so everything is imported first, also what the commands
+# import when they need it.
 AS_PERSON = """
 import os, sys
-from autorthanc_spool import cli, up
+from autorthanc_spool import cli, views
+from autorthanc_spool.site import preflight, up
 "".encode("idna")
 os.setgroups([])
 os.setgid(int(sys.argv[1]))

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from deploy_tools import CHECKOUT, compose
 
-from autorthanc_spool import __version__, orthanc_config
+from autorthanc_spool import __version__
 from autorthanc_spool.settings import load_settings
-from autorthanc_spool.variables import NAMES, VARIABLES
+from autorthanc_spool.settings.variables import NAMES, VARIABLES
+from autorthanc_spool.site import orthanc_config
 
 PASSWORD = {"ORTHANC_PASSWORD": "Sentinel1"}
 RUNNING = {"index-db", "orthanc", "nginx", "processor"}

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from deploy_tools import CHECKOUT, compose
 
-from autorthanc_spool import init
 from autorthanc_spool.errors import UsageError
-from autorthanc_spool.init import LaidOut, Person
 from autorthanc_spool.settings import load_settings
+from autorthanc_spool.site import init
+from autorthanc_spool.site.init import LaidOut, Person
 
 PERSON = Person(uid=1234, gid=2345, password="Sentinel-1")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from deploy_tools import dicom_server, free_port
 
-from autorthanc_spool import ports
+from autorthanc_spool.site import ports
 
 
 def chosen(**given: int) -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool.prepare import ORTHANC_USER, check_site, main
+from autorthanc_spool.site.prepare import ORTHANC_USER, check_site, main
 from tests.helpers import trees
 
 UID, GID, STRANGER = 1234, 2345, 1777

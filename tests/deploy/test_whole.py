@@ -16,7 +16,7 @@ from deploy_tools import CHECKOUT, PLUGINS, ask, free_port, orthanc, running
 from test_index import PASSWORD, Server
 from test_nginx import configuration
 
-from autorthanc_spool import demo_study
+from autorthanc_spool.demo import study as demo_study
 from tests.helpers import trees
 from tests.helpers.site import EVERYTHING
 from tests.helpers.waiting import wait_until

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from autorthanc_spool.children import Child, Ended, Event, Stop
+from autorthanc_spool.site.children import Child, Ended, Event, Stop
 
 DEADLINE_S = 20
 
@@ -105,7 +105,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = (
         "import os, sys, threading\n"
         "from queue import SimpleQueue\n"
-        "from autorthanc_spool.children import Child\n"
+        "from autorthanc_spool.site.children import Child\n"
         "child = Child('one', ['/bin/sh', '-c', 'echo $$; exec sleep 1000'], os.environ, SimpleQueue(),\n"
         "              lambda name, line: print(line, flush=True))\n"
         "threading.Event().wait()\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool import demo_study
+from autorthanc_spool.demo import study as demo_study
 
 # It shall be over within a minute on a slow machine.
 DEADLINE_S = 60

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool import preflight
 from autorthanc_spool.errors import SettingsError
 from autorthanc_spool.settings import Settings, load_settings
+from autorthanc_spool.site import preflight
 
 UUID = "3a4b5c6d-1111-2222-3333-444444444444"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 
-from autorthanc_spool import demo_study
-from autorthanc_spool.variables import NAMES
+from autorthanc_spool.demo import study as demo_study
+from autorthanc_spool.settings.variables import NAMES
 
 PASSWORD = 'a$b${HOME}"\\ #'
 FOREIGN_PASSWORD = "grüße λόγος"

@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorthanc_spool import orthanc_config
 from autorthanc_spool.settings import Settings, load_settings
+from autorthanc_spool.site import orthanc_config
 
 SITE = Path("/nowhere/site")
 SCRIPT = Path("/nowhere/autorthanc_spool.lua")

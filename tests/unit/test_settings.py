@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorthanc_spool import envfile
 from autorthanc_spool.errors import SettingsError
-from autorthanc_spool.settings import Settings, environment_of, load_settings
-from autorthanc_spool.variables import NAMES, VARIABLES
+from autorthanc_spool.settings import Settings, envfile, environment_of, load_settings
+from autorthanc_spool.settings.variables import NAMES, VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse"

@@ -10,9 +10,10 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from autorthanc_spool import assembly, folders, orthanc_config, ports
+from autorthanc_spool import assembly
 from autorthanc_spool.errors import SettingsError, SpoolError
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.site import folders, orthanc_config, ports
 
 # Debian installs it here, where the search path of ordinary users doesn't lead.
 MORE_PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"

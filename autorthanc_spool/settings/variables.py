@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autorthanc_spool import values
+from autorthanc_spool.settings import values
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from autorthanc_spool import contradictions, envfile
 from autorthanc_spool.errors import SettingsError
-from autorthanc_spool.values import Refused, SecretStr
-from autorthanc_spool.variables import FORMER_NAMES, NAMES, VARIABLES, Variable
+from autorthanc_spool.settings import contradictions, envfile
+from autorthanc_spool.settings.values import Refused, SecretStr
+from autorthanc_spool.settings.variables import FORMER_NAMES, NAMES, VARIABLES, Variable
 
 # Orthanc's own default for its web server; used where ORTHANC_WEB_PORT isn't set.
 DEFAULT_WEB_PORT = 8042

@@ -18,13 +18,15 @@ from queue import SimpleQueue
 
 from rich.console import Console
 
-from autorthanc_spool import assembly, demo_study, preflight, shipped
-from autorthanc_spool.children import Event, Events, Stop, stop_signals
-from autorthanc_spool.demo_story import Story
+from autorthanc_spool import assembly
+from autorthanc_spool.demo import study as demo_study
+from autorthanc_spool.demo.story import Story
 from autorthanc_spool.errors import SpoolError
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.settings import Settings, load_settings
-from autorthanc_spool.up import Pair
+from autorthanc_spool.site import preflight, shipped
+from autorthanc_spool.site.children import Event, Events, Stop, stop_signals
+from autorthanc_spool.site.up import Pair
 
 # The whole takes about five seconds; what takes longer than this isn't going to end well.
 DEADLINE_S = 60.0

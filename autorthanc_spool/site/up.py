@@ -16,11 +16,12 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol, Self, TextIO
 
-from autorthanc_spool import assembly, durable, orthanc_config, preflight, shipped
-from autorthanc_spool.children import Child, Event, Events, Stop, stop_signals
+from autorthanc_spool import assembly, durable
 from autorthanc_spool.errors import OrthancUnavailable, PasswordRefused
 from autorthanc_spool.settings import Settings, environment_of
-from autorthanc_spool.variables import NAMES
+from autorthanc_spool.settings.variables import NAMES
+from autorthanc_spool.site import orthanc_config, preflight, shipped
+from autorthanc_spool.site.children import Child, Event, Events, Stop, stop_signals
 
 CONFIGURATION_NAME = "orthanc.json"
 
