@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,3 +124,11 @@ def test_a_run_begins_without_what_only_some_rules_and_commands_need() -> None:
 def test_no_module_grows_beyond_300_lines() -> None:
     large = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {name: lines for name, lines in large.items() if lines > 300} == {}
+
+
+def test_the_docs_name_modules_that_there_are() -> None:
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    table = [line.split("|")[2] for line in text.splitlines() if line.startswith("| ")]
+    named = {name for cell in table[1:] for name in re.findall(r"`([a-z_.]+)`", cell)}
+    assert len(named) > 20
+    assert named <= {name.partition(".")[0] for name in modules()}
