@@ -8,7 +8,7 @@ exchanged key is noticed before anything is made with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,8 +87,15 @@ class Keyring:
                 for details in self._spool.ledger.read(key).details():
                     if KEY_ID in details:
                         yield str(details[KEY_ID])
-        for item in self._spool.items(State.DONE):
+        for item in (item for state in State for item in self._spool.items(state)):
             with suppress(MarkerError, FileNotFoundError):
-                for outcome in self._spool.read(item).outcomes.values():
-                    if isinstance(outcome, dict) and KEY_ID in outcome:
-                        yield str(outcome[KEY_ID])
+                yield from _named_in(self._spool.read(item).outcomes)
+
+
+def _named_in(told: object) -> Iterator[str]:
+    """The ids in what a marker tells about rules; about what was sent, it does so further inside."""
+    if isinstance(told, Mapping):
+        if KEY_ID in told:
+            yield str(told[KEY_ID])
+        for one in told.values():
+            yield from _named_in(one)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from autorthanc_spool.deidentify.key import Key
 from tests.deidentify.make import anonymised
 from tests.helpers import datasets
+from tests.helpers.destinations import add_modality, dead_port, storescp
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_until
 
@@ -174,6 +176,26 @@ def test_without_the_note_in_state_the_ledger_knows_the_key(site: Site) -> None:
     site.once()
     assert outcome(site, "deferred")["error"]["kind"] == "KeyUnavailable"
     assert not key_file(site).exists()
+
+
+def test_without_state_and_ledger_what_was_sent_or_withheld_knows_the_key(site: Site, tmp_path: Path) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "dcmtk", "DCMTK", port)
+    site.rule("trial", Action=["ANONYMISE", "FORWARD"], DestinationModality="dcmtk")
+    for burned_in, state in (("NO", "done"), ("YES", "failed")):
+        study = send(site, canary_study(BurnedInAnnotation=burned_in))
+        with storescp(tmp_path / "dcmtk", port):
+            site.once(expect=None)
+        assert site.states() == {state: 1}
+        for folder in ("ledger", "state"):
+            shutil.rmtree(site.spool / folder)
+        key_file(site).unlink()
+        send(site, canary_study("CNRYSECOND"))
+        site.once()
+        assert outcome(site, "deferred")["error"]["kind"] == "KeyUnavailable"
+        assert not key_file(site).exists()
+        shutil.rmtree(site.spool)
+        site.orthanc.delete(f"/studies/{study}")
 
 
 def test_what_may_show_a_name_is_withheld_counted_and_named(site: Site) -> None:
