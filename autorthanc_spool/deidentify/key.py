@@ -23,7 +23,7 @@ KEY_BYTES = 32
 # Enough to tell keys apart; says nothing about the key.
 KEY_ID_DIGITS = 16
 
-_FILE = re.compile(rb"([0-9a-f]{64})\s*")
+_FILE = re.compile(rb"\s*([0-9a-f]{64})\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,12 @@ _NOT_LISTED = frozenset(
         0x00402006,
         0x00402007,
         0x0040E001,
+        # Who gave numbers that are gone: IssuerOfAccessionNumberSequence, IssuerOfPatientIDQualifiersSequence,
+        # OrderPlacer- and OrderFillerIdentifierSequence
+        0x00080051,
+        0x00100024,
+        0x00400026,
+        0x00400027,
         # CommentsOnTheScheduledProcedureStep, CommentsOnPatientPerformanceOfVisualField
         0x00400400,
         0x00240044,

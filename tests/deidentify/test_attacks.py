@@ -91,6 +91,10 @@ UNLISTED: dict[str, Elements] = {
         0x04000500: ("SQ", [{0x04000520: ("OB", NAME)}]),
     },
     "a passenger": {0x40101013: ("LT", b"Smithfield")},
+    "the issuers of numbers": {
+        tag: ("SQ", [{0x00400031: ("UT", b"housemd clinic"), 0x00400032: ("UT", b"smithfield.clinic")}])
+        for tag in (0x00080051, 0x00100024, 0x00400026, 0x00400027)
+    },
     "an order": {0x00401006: ("SH", b"SMITHFIELD")},
 }
 

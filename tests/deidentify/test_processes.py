@@ -52,10 +52,11 @@ def test_processes_that_make_the_key_at_the_same_time_end_with_one(tmp_path: Pat
     assert list((tmp_path / "spool" / "locks").iterdir()) == []
 
 
-def test_a_key_that_lay_there_before_is_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [KEY.secret.hex(), f"{KEY.secret.hex().upper()}\r\n"], ids=["bare", "capitals"])
+def test_a_key_that_lay_there_before_is_used(tmp_path: Path, content: str) -> None:
     path = tmp_path / "secrets" / "pseudonym.key"
     path.parent.mkdir()
-    path.write_text(KEY.secret.hex())
+    path.write_text(content)
     path.chmod(0o600)
     assert keyring(tmp_path).open() == KEY
 
