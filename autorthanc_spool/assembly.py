@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -106,6 +107,8 @@ def run(settings: Settings, *, once: bool) -> int:
     parts.spool.sweep_locks()
     failed_before = {item.name for item in parts.spool.items(State.FAILED)}
     runner = Runner(parts)
+    # What was imported stays to the end: the garbage collector would look through it over and over while files come.
+    gc.freeze()
     watched = [parts.spool.directory(state) for state in (State.INCOMING, State.DEFERRED)] + [settings.rules_path]
     doorbell = Doorbell(watched, polling_s=settings.poll_interval_s if settings.observer == "polling" else None)
     with _signals(stop, doorbell):

@@ -1,4 +1,4 @@
-"""Run whole programs and measure them from outside: wall-clock time, and the peak memory of the largest process."""
+"""Run whole programs and measure them from outside: wall-clock time, processor time, peak memory of the largest one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Run:
     """One finished run; `peak_bytes` is of the process itself, or of the largest of its finished children."""
 
     wall_s: float
+    cpu_s: float
     peak_bytes: int
 
 
@@ -28,7 +29,7 @@ def run(command: Sequence[str | Path], *, cwd: Path, environment: dict[str, str]
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}: {(cwd / 'measured.log').read_text()}")
-    return Run(time.monotonic() - begin_s, usage.ru_maxrss * 1024)
+    return Run(time.monotonic() - begin_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
 def spread(figures: Sequence[float]) -> str:
