@@ -37,10 +37,6 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def lay_out(self) -> None:
-        """Make the folders that are missing."""
-        (self._folder / "names").mkdir(mode=0o750, parents=True, exist_ok=True)
-
     def read(self, key: str) -> Record:
         """Read the record of a resource; an empty one when there is none."""
         path = self._path(key)

@@ -44,7 +44,6 @@ class StudySummary:
     last_update: str
     is_stable: bool
     series: tuple[str, ...]
-    StudyDate: str
 
     @property
     def last_update_time(self) -> datetime:
@@ -110,7 +109,6 @@ def read_study_summary(content: Mapping[str, Any]) -> StudySummary:
         last_update=str(content.get("LastUpdate", "")),
         is_stable=content.get("IsStable") is True,
         series=tuple(sorted(checked_id(one) for one in series)) if isinstance(series, list) else (),
-        StudyDate=_tags(content, "MainDicomTags").get("StudyDate", ""),
     )
 
 

@@ -125,11 +125,6 @@ class Shelves:
         """Whether something in ``incoming/`` is too young to be judged."""
         return any(self.may_be_unfinished(item) and not self.has_rested(item) for item in self.items(State.INCOMING))
 
-    def is_waiting(self, key: str) -> bool:
-        """Whether a marker of the resource lies anywhere where it will be, or may yet be, worked on."""
-        states = (State.INCOMING, State.PROCESSING, State.DEFERRED, State.HOLD)
-        return next(self.waiting({key}, *states), None) is not None
-
     def waiting(self, keys: Collection[str], *states: State) -> Iterator[Item]:
         """Find the markers of some resources; only those whose names don't tell are read, there may be thousands."""
         for state in states:

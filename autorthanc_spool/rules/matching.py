@@ -23,13 +23,12 @@ _PADDED_SEPARATOR = re.compile(r"[ \0]*\\[ \0]*")
 class ConditionVerdict:
     """What a condition found, as written but without padding, each value once.
 
-    `is_complete` is false where first instances weren't read, because the verdict on the rule doesn't need them.
+    Where the verdict on the rule doesn't need them, first instances weren't read.
     """
 
     condition: Condition
     found: tuple[str, ...]
     passed: bool
-    is_complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def _obstacle(rule: Rule, resource: Resource) -> str:
 
 def _verdict(condition: Condition, resource: Resource) -> ConditionVerdict:
     finding = _look_up(condition, resource)
-    return ConditionVerdict(condition, finding.values, finding.passed, is_complete=not finding.unread)
+    return ConditionVerdict(condition, finding.values, finding.passed)
 
 
 def _look_up(condition: Condition, resource: Resource) -> _Finding:

@@ -97,16 +97,6 @@ class Rule:
         return Action.DOWNLOAD in self.actions
 
     @property
-    def zips(self) -> bool:
-        """Whether what appears there is ``NAME.zip`` instead of a folder."""
-        return Action.ZIP in self.actions
-
-    @property
-    def anonymises(self) -> bool:
-        """Whether everything that leaves is anonymised."""
-        return Action.ANONYMISE in self.actions
-
-    @property
     def forwards(self) -> bool:
         """Whether it is sent to other destinations."""
         return Action.FORWARD in self.actions
