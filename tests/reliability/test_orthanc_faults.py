@@ -18,6 +18,7 @@ from autorthanc_spool.orthanc_answers import parse_last_update
 from autorthanc_spool.reconcile import reconcile
 from autorthanc_spool.settings import load_settings
 from tests.helpers import datasets
+from tests.helpers.destinations import add_modality, dead_port, storescp
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.proxy import Fault, Proxy, status
 from tests.helpers.site import Site, stored_files
@@ -182,6 +183,25 @@ def test_a_study_that_grows_in_mid_export_is_published_when_it_is_whole(
     with far_site.processor():
         far_site.wait_published("all")
     assert far_site.tree("all", NAME) == stored_files(far_site.orthanc, study)
+
+
+def test_a_study_that_grows_while_it_is_anonymised_is_sent_when_it_is_whole(
+    far_site: Site, proxy: Proxy, once: Once, tmp_path: Path
+) -> None:
+    port, folder = dead_port(), tmp_path / "dcmtk"
+    add_modality(far_site.orthanc, "dcmtk", "DCMTK", port)
+    far_site.rule("all", Action=["ANONYMISE", "FORWARD"], DestinationModality="dcmtk")
+    far_site.touch(send(far_site, series=1, instances=2))
+    more = datasets.make_instance(instance=9)
+    proxy.add(Fault("/attachments/", times=1, action=lambda: far_site.orthanc.upload(more)))
+    with storescp(folder, port):
+        once(far_site)
+        error = only_error(far_site, "deferred")
+        assert (error["kind"], error["attempts"]) == ("StillArriving", 0)
+        assert list(folder.iterdir()) == []
+        with far_site.processor():
+            far_site.wait_states(done=1)
+        assert len(list(folder.iterdir())) == 3
 
 
 def test_an_orthanc_killed_in_mid_download_costs_no_attempt(tmp_path: Path, fresh_orthanc: Start) -> None:
