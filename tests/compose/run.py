@@ -12,6 +12,9 @@ import os
 import shutil
 import socket
 import sys
+import urllib.request
+import zipfile
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,7 +31,13 @@ from autorthanc_spool.site import init
 SITE = "autorthanc-test"
 UID, GID = 1234, 2345
 SERVICES = ("index-db", "orthanc", "nginx", "processor")
-RULE = {"CheckOn": "Study", "IsActive": True, "Tags": [{"TagName": "StudyDescription", "Value": "brain"}]}
+PASSWORD = "0815"
+# By the word that they look for in StudyDescription.
+RULES = {
+    "brain": {"Action": "DOWNLOAD"},
+    "trial": {"Action": ["ANONYMISE", "ZIP"]},
+    "phantom": {"Action": "DOWNLOAD", "DeleteFromOrthanc": True},
+}
 INSTANCES = 3
 
 
@@ -50,7 +59,7 @@ class Site:
             container = self.engine.container(self.folder, service)
             until(f"{service} is healthy", lambda name=container: self.engine.is_healthy(name))
 
-    def send_study(self) -> str:
+    def send_study(self, description: str = "brain") -> str:
         """Send a study through the published DICOM port; give its name in the output."""
         self._sent += 1
         patient = f"P{self._sent:03d}"
@@ -60,14 +69,21 @@ class Site:
         entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         association = entity.associate("127.0.0.1", self.ports["ORTHANC_AET_PORT"])
         assert association.is_established, "Orthanc takes no DICOM association through the published port"
-        for instance in _study(patient):
+        for instance in _study(patient, description):
             assert association.send_c_store(instance).Status == 0
         association.release()
         return f"{patient}-Doe-1"
 
-    def wait_for_study(self, name: str) -> None:
+    def studies(self) -> int:
+        """How many studies Orthanc holds, asked through the web port."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['ORTHANC_WEB_PORT']}/statistics")
+        request.add_header("Authorization", "Basic " + b64encode(f"orthanc:{PASSWORD}".encode()).decode())
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(json.load(answer)["CountStudies"])
+
+    def wait_for_study(self, name: str, rule: str = "brain") -> None:
         """Wait until the study is published; look at what lies there."""
-        place = self.folder / "output/brain" / name
+        place = self.folder / "output" / rule / name
         until(f"{name} is published", place.is_dir)
         files = list(place.rglob("*.dcm"))
         assert len(files) == INSTANCES, files
@@ -81,14 +97,14 @@ class Site:
         return self.engine.compose(self.folder, "logs")
 
 
-def _study(patient: str) -> Iterator[Dataset]:
+def _study(patient: str, description: str) -> Iterator[Dataset]:
     study, series = generate_uid(), generate_uid()
     for number in range(1, INSTANCES + 1):
         instance = Dataset()
         instance.SOPClassUID, instance.SOPInstanceUID = CTImageStorage, generate_uid()
         instance.StudyInstanceUID, instance.SeriesInstanceUID = study, series
         instance.PatientID, instance.PatientName, instance.StudyID = patient, "Doe^Jane", "1"
-        instance.StudyDescription, instance.Modality = "brain", "CT"
+        instance.StudyDescription, instance.Modality = description, "CT"
         instance.SeriesNumber, instance.InstanceNumber = 1, number
         instance.file_meta = FileMetaDataset()
         instance.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -100,14 +116,16 @@ def site(engine: Engine) -> Iterator[Site]:
     """Lay a site out as `init` does, with ports and times of the test's."""
     folder = CACHE / SITE
     shutil.rmtree(folder, ignore_errors=not folder.exists())
-    init.lay_out(folder, init.Person(UID, GID, "0815"))
+    init.lay_out(folder, init.Person(UID, GID, PASSWORD))
     ports = {name: _free_port() for name in ("ORTHANC_WEB_PORT", "ORTHANC_AET_PORT", "POSGRES_DOCKER_EXPOSE_PORT")}
     with (folder / ".env").open("a") as stream:
         stream.write("".join(f"{name}={port}\n" for name, port in ports.items()))
         stream.write("ORTHANC_STABLE_AGE=2\nAUTORTHANC_POLL_INTERVAL_S=1\nORTHANC_AET_NAME=4711\n")
     rules = folder / "automation_scripts"
     rules.mkdir(exist_ok=True)
-    (rules / "brain.json").write_text(json.dumps(RULE))
+    for word, keys in RULES.items():
+        rule = {"CheckOn": "Study", "IsActive": True, "Tags": [{"TagName": "StudyDescription", "Value": word}], **keys}
+        (rules / f"{word}.json").write_text(json.dumps(rule))
     try:
         yield Site(engine, folder, ports)
     finally:
@@ -143,6 +161,27 @@ def three_processors_share_the_work(here: Site) -> None:
     assert len(list((here.folder / "output/brain").iterdir())) == here._sent
 
 
+def a_study_is_anonymised_with_a_key_beside_the_site(here: Site) -> None:
+    """The archive, and the key file, are the person's, who alone may read the key."""
+    here.send_study("trial")
+    folder = here.folder / "output/trial"
+    until("an archive is published", lambda: any(folder.glob("*.zip")))
+    (archive,) = folder.glob("*.zip")
+    with zipfile.ZipFile(archive) as packed:
+        files = [packed.read(name) for name in packed.namelist()]
+    assert len(files) == INSTANCES
+    assert not any(b"Doe^Jane" in data for data in files)
+    status = (here.folder / "secrets/pseudonym.key").stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (UID, 0o600), status
+
+
+def a_study_is_deleted_from_orthanc_when_it_is_published(here: Site) -> None:
+    """And no other one is."""
+    before = here.studies()
+    here.wait_for_study(here.send_study("phantom"), "phantom")
+    until("the study is gone", lambda: here.studies() == before)
+
+
 def a_second_up_finds_its_own_ports(here: Site) -> None:
     """What runs is no other program."""
     here.up()
@@ -174,6 +213,8 @@ STEPS = (
     a_study_is_published_with_the_right_owner,
     a_study_is_published_after_a_restart_of_each_service,
     three_processors_share_the_work,
+    a_study_is_anonymised_with_a_key_beside_the_site,
+    a_study_is_deleted_from_orthanc_when_it_is_published,
     a_second_up_finds_its_own_ports,
     a_port_in_use_is_said,
     modalities_that_are_no_json_are_said,
