@@ -58,6 +58,8 @@ $(STAMPS)/venv:
 
 $(STAMPS)/package: $(STAMPS)/venv pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check -e .
+# pip compiles what it copies, not what it only links to.
+	$(BIN)/python -m compileall -q autorthanc_spool
 	touch $@
 
 $(STAMPS)/test: $(STAMPS)/package
