@@ -10,8 +10,9 @@ two requests goes with it.
 *What a crash can't break.* Before the first file goes, the ledger knows of all of them (`Record.gone`), so that what is
 left of the study is never taken for something new and published in the place of the whole; and it knows the outputs
 that hold them (`Record.sealed`), which are never replaced from then on. The records of the others are written first,
-then that of the run, with the `deletion` that whoever comes after a crash goes on with. When all is done, the deletion
-leaves the record in the same write that owes the line to the audit log.
+then that of the run, with the `deletion`. It leaves the record in the same write that owes the line to the audit log,
+when all is done, or when whoever comes after a crash has looked what is gone. The rest goes only if all of the above
+holds anew: rules, markers and files may be others by then.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from typing import Any
 
 from autorthanc_spool import audit, naming, plan
 from autorthanc_spool.audit import Amount
-from autorthanc_spool.dicom import Level, Resource, resource_key
+from autorthanc_spool.dicom import Instance, Level, Resource, resource_key
 from autorthanc_spool.errors import DeletionWaits, Interrupted, MarkerError, MarkerTaken, OrthancFault, StillArriving
 from autorthanc_spool.exporter import Outcome, Tools
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.marker import TIME_FORMAT
-from autorthanc_spool.orthanc_answers import parse_last_update
+from autorthanc_spool.orthanc_answers import instance_order, parse_last_update
 from autorthanc_spool.planner import Planner, deciding
 from autorthanc_spool.record import Deletion, Record
 from autorthanc_spool.rulebook import RuleSet
@@ -59,7 +60,7 @@ class Deleter:
         self._tools = tools
         self._ledger = tools.spool.ledger
 
-    def delete(self, claim: Claim, rule: Rule, resource: Resource, rules: RuleSet) -> Outcome:
+    def delete(self, claim: Claim, rule: Rule, resource: Resource) -> Outcome:
         """Delete what the rule exported of the resource. Raises DeletionWaits, StillArriving, OrthancFault."""
         orthanc = self._tools.orthanc
         is_study = resource.level is Level.STUDY
@@ -69,26 +70,31 @@ class Deleter:
             for key in sorted(keys - {claim.marker.key}):
                 lock = self._tools.spool.try_lock(key)
                 if lock is None:
-                    raise DeletionWaits(f"{key} of the same study is being worked on", SOON_S, key)
+                    raise DeletionWaits(f"{key} of the same study is being worked on", self._soon_s(), key)
                 locks.callback(lock.release)
             study = orthanc.with_instances(orthanc.resource(Level.STUDY, study_id))
             if _keys(study) != keys:
                 raise StillArriving("the study changed after it was exported", SOON_S)
             self._check_markers(claim, keys)
-            self._check_done(claim, rule, study, rules)
+            self._check_done(claim, rule, study, self._rules_now(rule))
             return self._begin(claim, rule, resource, study)
 
-    def resume(self, claim: Claim, record: Record, rules: RuleSet) -> tuple[Record, Outcome]:
-        """Go on with a deletion that a crash interrupted; where no rule wants it any more, only note what is gone."""
+    def settle(self, record: Record) -> tuple[Record, Outcome]:
+        """Note what is gone of a deletion that was interrupted; whether the rest goes is decided anew."""
         if record.deletion is None:
             return record, {}
-        wanted = any(
-            rule.name == record.deletion.rule and rule.is_active and rule.delete_from_orthanc for rule in rules.rules
-        )
-        if wanted and not record.is_asked_again:
-            return self._carry_out(claim, record, record.deletion)
-        kept = tuple(file for file in record.deletion.files if self._is_there(file))
-        return self._conclude(record, record.deletion, kept)
+        return self._conclude(record, record.deletion, [one for one in record.deletion.files if not self._is_there(one)])
+
+    def _rules_now(self, rule: Rule) -> RuleSet:
+        """Read the rules once more: they may have been edited while the rule exported, for hours perhaps."""
+        rules = self._tools.rulebook.read()
+        if rule not in rules.rules:
+            raise StillArriving(f"the rule {rule.name} was edited after it had exported", self._soon_s())
+        return rules
+
+    def _soon_s(self) -> float:
+        # Two processes that were in each other's way mustn't come back at the same moment.
+        return SOON_S * self._tools.jitter()
 
     def _check_markers(self, claim: Claim, keys: frozenset[str]) -> None:
         """Raise DeletionWaits when another marker of the family may still have work, or has failed."""
@@ -121,8 +127,13 @@ class Deleter:
             drawn = planner.plan(member, record)[1]
             left = sorted({job.rule.name for job in drawn.jobs}.union(drawn.waiting))
             if left:
-                text = f"the rule {left[0]} has work on {key} that isn't done; `autorthanc-spool explain` tells more"
-                raise DeletionWaits(text, LATER_S, key)
+                text = (
+                    f"the rule {left[0]} has work on {key} that isn't done; `autorthanc-spool explain` tells more, and "
+                    f"where no marker of it is left, `autorthanc-spool replay {left[0]}` writes one"
+                )
+                # What came up for the marker's own resource meanwhile, its next run does, unless it is narrowed.
+                is_own = key == marker.key and marker.rules is None
+                raise DeletionWaits(text, self._soon_s() if is_own else LATER_S, key)
             if record.intent or record.working:
                 raise DeletionWaits(f"what a process that died left of {key} is to be cleared away", LATER_S, key)
             if key == marker.key and not (rule in drawn.unchanged and _is_kept(rule, record)):
@@ -150,9 +161,9 @@ class Deleter:
         for key in sorted(records.keys() - {own}):
             self._ledger.write(records[key])
         owes = audit.line(resource, rule.name, "deleted", Amount()) if self._tools.audit.is_on else {}
-        deletion = Deletion(rule.name, tuple(sorted(by_key[own])), owes)
+        deletion = Deletion(rule.name, tuple(map(plan.stored_file, sorted(doomed, key=_last_first, reverse=True))), owes)
         record = self._ledger.write(replace(records[own], deletion=deletion))
-        return self._carry_out(claim, record, deletion)[1]
+        return self._carry_out(claim, record, deletion)
 
     def _with_gone(self, key: str, files: set[str]) -> Record:
         record = self._ledger.read(key)
@@ -164,16 +175,20 @@ class Deleter:
             deleted=self._now(),
         )
 
-    def _carry_out(self, claim: Claim, record: Record, deletion: Deletion) -> tuple[Record, Outcome]:
-        kept = []
+    def _carry_out(self, claim: Claim, record: Record, deletion: Deletion) -> Outcome:
+        gone: list[str] = []
         for file in deletion.files:
             if self._tools.stop.is_set():
                 raise Interrupted("the processor was stopped while it deleted from Orthanc")
             if not claim.is_ours():
                 raise MarkerTaken("a person took the marker out of processing/")
-            if not self._remove(file):
-                kept.append(file)
-        return self._conclude(record, deletion, tuple(kept))
+            if self._remove(file):
+                gone.append(file)
+        told = self._conclude(record, deletion, gone)[1]
+        if kept := sorted(map(_id_of, set(deletion.files).difference(gone))):
+            log.warning("%s: %d instance(s) stay in Orthanc, replaced since the export", record.key, len(kept))
+            told["kept"] = kept
+        return told
 
     def _remove(self, file: str) -> bool:
         """Delete a stored file; False when something else has taken its place."""
@@ -195,15 +210,11 @@ class Deleter:
         found = self._tools.orthanc.instance(_id_of(file))
         return found is not None and plan.stored_file(found) == file
 
-    def _conclude(self, record: Record, deletion: Deletion, kept: tuple[str, ...]) -> tuple[Record, Outcome]:
-        gone = [file for file in deletion.files if file not in kept]
+    def _conclude(self, record: Record, deletion: Deletion, gone: list[str]) -> tuple[Record, Outcome]:
         told: dict[str, Any] = {"instances": len(gone), "bytes": sum(map(_size_of, gone)), "time": self._now()}
         line = {**deletion.owes, **told} if deletion.owes and gone else {}
         record = self._ledger.write(replace(record, deletion=None).owing(line))
         log.info("%s: %d instance(s) deleted from Orthanc for the rule %s", record.key, len(gone), deletion.rule)
-        if kept:
-            log.warning("%s: %d instance(s) stay in Orthanc, replaced since the export", record.key, len(kept))
-            told["kept"] = [_id_of(file) for file in kept]
         return record, {"rule": deletion.rule, **told}
 
     def _now(self) -> str:
@@ -218,6 +229,11 @@ def _is_kept(rule: Rule, record: Record) -> bool:
 
 def _keys(study: Resource) -> frozenset[str]:
     return frozenset({study.key, *(resource_key(Level.SERIES, one.resource_id) for one in study.series)})
+
+
+def _last_first(instance: Instance) -> tuple[Any, ...]:
+    # Rules look at the first instance of a series: it goes last, so that what a crash leaves still matches them.
+    return (*instance_order(instance.InstanceNumber), instance.resource_id)
 
 
 def _id_of(file: str) -> str:

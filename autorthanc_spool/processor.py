@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from autorthanc_spool import durable, plan, publication
@@ -116,15 +117,19 @@ class Processor:
         self._deletes = any(rule.delete_from_orthanc for rule in rules.rules)
         names = [rule.name for rule in rules.rules] + [broken.name for broken in rules.broken]
         plan.check_names(marker.rules, names)
-        record, resumed = self._deleter.resume(claim, record, rules)
+        record, deleted = self._deleter.settle(record)
+        return _with_deletion(self._export(claim, rules, record), deleted)
+
+    def _export(self, claim: Claim, rules: RuleSet, record: Record) -> Work:
+        tools, marker = self._tools, claim.marker
         if marker.level is Level.SERIES and not self._checks_on_series:
             return Work({}, _FINISHED)
         try:
             resource = self._settled(marker)
         except ResourceMissing:
-            if not record.deleted or record.is_asked_again:
+            if not self._tells_of_deleted(marker, record):
                 raise
-            return Work(_told_deleted(marker, rules, record, resumed), _FINISHED)
+            return Work(_told_deleted(marker, rules, record), _FINISHED)
         # Whatever becomes of it, this state of the resource was seen: the marker, not reconciliation, brings it back.
         seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
         record = self._ledger.write(replace(record, seen=seen, refused="", deleted=""))
@@ -132,19 +137,28 @@ class Processor:
         work = self._carry_out(claim, resource, drawn, record)
         deleting = [rule for rule in drawn.matching if rule.delete_from_orthanc]
         if deleting and work.filing.event is Event.FINISH:
-            return self._delete(claim, deleting[0], resource, rules, work)
+            return self._delete(claim, deleting[0], resource, work)
         return work
 
-    def _delete(self, claim: Claim, rule: Rule, resource: Resource, rules: RuleSet, work: Work) -> Work:
+    def _delete(self, claim: Claim, rule: Rule, resource: Resource, work: Work) -> Work:
         """Delete what was exported; whatever comes of that, the record keeps what was done before."""
         try:
-            told = self._deleter.delete(claim, rule, resource, rules)
+            told = self._deleter.delete(claim, rule, resource)
         except SpoolError as error:
             if error.fate is Fate.LEAVE:
                 raise
             filing = plan.fate(error, claim.marker, self._tools.jitter())
             return Work(work.outcomes, filing, plan.told(error), error if error.fate is Fate.RESUME else None)
-        return replace(work, outcomes=_with_deletion(work.outcomes, told))
+        return _with_deletion(work, told)
+
+    def _tells_of_deleted(self, marker: Marker, record: Record) -> bool:
+        """Whether the marker is about what was exported, and then deleted on purpose."""
+        if not record.deleted or record.is_asked_again or marker.asks_again:
+            return False
+        # What becomes stable so long afterwards has come since, and was then deleted by somebody else.
+        deleted = datetime.strptime(record.deleted, TIME_FORMAT)
+        since = deleted + timedelta(seconds=self._tools.settings.stable_age_s)
+        return marker.time < since.strftime(TIME_FORMAT)
 
     def _settled(self, marker: Marker) -> Resource:
         """Read the resource. Raises ResourceMissing, StillArriving."""
@@ -212,16 +226,21 @@ class Processor:
         return settled.record
 
 
-def _told_deleted(marker: Marker, rules: RuleSet, record: Record, resumed: Outcome) -> Mapping[str, Outcome]:
+def _told_deleted(marker: Marker, rules: RuleSet, record: Record) -> Mapping[str, Outcome]:
     """What is told of a resource that is gone, because everything was exported and then deleted on purpose."""
     done = [rule for rule in rules.rules if rule.name in record.entries or rule.name in record.sendings]
-    outcomes = {rule.name: unchanged(marker, rule, record) for rule in done}
-    return _with_deletion(outcomes, resumed) if resumed else outcomes
+    return {rule.name: unchanged(marker, rule, record) for rule in done}
 
 
-def _with_deletion(outcomes: Mapping[str, Outcome], told: Outcome) -> Mapping[str, Outcome]:
-    details = {key: value for key, value in told.items() if key != "rule"}
-    return {**outcomes, told["rule"]: {**outcomes.get(told["rule"], {}), DELETED: details}}
+def _with_deletion(work: Work, deletion: Outcome) -> Work:
+    """Tell of a deletion; where one was interrupted, there are several, which are counted together."""
+    if not deletion:
+        return work
+    told = {key: value for key, value in deletion.items() if key != "rule"}
+    outcome = work.outcomes.get(deletion["rule"], {"outcome": "unchanged"})
+    before = outcome.get(DELETED, {})
+    told |= {key: told[key] + before.get(key, 0) for key in ("instances", "bytes")}
+    return replace(work, outcomes={**work.outcomes, deletion["rule"]: {**outcome, DELETED: told}})
 
 
 def _result(marker: Marker, work: Work) -> Marker:
