@@ -21,6 +21,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from autorthanc_spool import audit, naming, plan
@@ -83,7 +84,9 @@ class Deleter:
         """Note what is gone of a deletion that was interrupted; whether the rest goes is decided anew."""
         if record.deletion is None:
             return record, {}
-        return self._conclude(record, record.deletion, [one for one in record.deletion.files if not self._is_there(one)])
+        # They went in this order, so what is there is followed by none that this deleted.
+        gone = list(takewhile(lambda file: not self._is_there(file), record.deletion.files))
+        return self._conclude(record, record.deletion, gone)
 
     def _rules_now(self, rule: Rule) -> RuleSet:
         """Read the rules once more: they may have been edited while the rule exported, for hours perhaps."""
@@ -161,7 +164,9 @@ class Deleter:
         for key in sorted(records.keys() - {own}):
             self._ledger.write(records[key])
         owes = audit.line(resource, rule.name, "deleted", Amount()) if self._tools.audit.is_on else {}
-        deletion = Deletion(rule.name, tuple(map(plan.stored_file, sorted(doomed, key=_last_first, reverse=True))), owes)
+        deletion = Deletion(
+            rule.name, tuple(map(plan.stored_file, sorted(doomed, key=_last_first, reverse=True))), owes
+        )
         record = self._ledger.write(replace(records[own], deletion=deletion))
         return self._carry_out(claim, record, deletion)
 
@@ -212,7 +217,9 @@ class Deleter:
 
     def _conclude(self, record: Record, deletion: Deletion, gone: list[str]) -> tuple[Record, Outcome]:
         told: dict[str, Any] = {"instances": len(gone), "bytes": sum(map(_size_of, gone)), "time": self._now()}
-        line = {**deletion.owes, **told} if deletion.owes and gone else {}
+        # Two parts of one deletion, of the same second perhaps, mustn't look like one line that a crash repeated.
+        more = {"intended": len(deletion.files)} if len(gone) < len(deletion.files) else {}
+        line = {**deletion.owes, **told, **more} if deletion.owes and gone else {}
         record = self._ledger.write(replace(record, deletion=None).owing(line))
         log.info("%s: %d instance(s) deleted from Orthanc for the rule %s", record.key, len(gone), deletion.rule)
         return record, {"rule": deletion.rule, **told}

@@ -95,7 +95,7 @@ class Processor:
             with durable.passing_trouble(SpoolUnavailable, "the spool"):
                 work = self._work(claim)
         except SpoolError as error:
-            work = Work({}, plan.fate(error, claim.marker, self._tools.jitter()), plan.told(error), error)
+            work = self._refused(claim.marker, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the marker must not be lost, nor the others stopped
             work = Work({}, Filing(Event.FAIL, counts_attempt=False), told_bug(error))
         work = self._accounted(claim, work)
@@ -118,7 +118,16 @@ class Processor:
         names = [rule.name for rule in rules.rules] + [broken.name for broken in rules.broken]
         plan.check_names(marker.rules, names)
         record, deleted = self._deleter.settle(record)
-        return _with_deletion(self._export(claim, rules, record), deleted)
+        try:
+            work = self._export(claim, rules, record)
+        except SpoolError as error:
+            work = self._refused(marker, error)
+        return _with_deletion(work, deleted)
+
+    def _refused(self, marker: Marker, error: SpoolError) -> Work:
+        # What the marker did before, it keeps: its checksums may be all that tells what was deleted from Orthanc.
+        done = {rule: told for rule, told in marker.outcomes.items() if isinstance(told, dict) and "error" not in told}
+        return Work(done, plan.fate(error, marker, self._tools.jitter()), plan.told(error), error)
 
     def _export(self, claim: Claim, rules: RuleSet, record: Record) -> Work:
         tools, marker = self._tools, claim.marker
