@@ -90,9 +90,21 @@ class Marker:
             return False
         return self.rules is None or (other.rules is not None and set(other.rules) <= set(self.rules))
 
+    @property
+    def published(self) -> Mapping[str, Any]:
+        """The outcomes that list the checksums of what was published, without what went wrong beside that."""
+        return {
+            rule: {
+                **{key: told for key, told in one.items() if key not in ("error", "forward")},
+                "outcome": "published",
+            }
+            for rule, one in self.outcomes.items()
+            if isinstance(one, dict) and "md5sums" in one
+        }
+
     def restarted(self) -> Marker:
         """The marker with its counts set back, as it is when a person requeues it."""
-        return replace(self, attempts=0, deferrals=0, deaths=0, error=None, outcomes={})
+        return replace(self, attempts=0, deferrals=0, deaths=0, error=None, outcomes=self.published)
 
 
 def new(level: Level, resource_id: str, source: str, now: datetime, rules: tuple[str, ...] | None = None) -> Marker:

@@ -125,9 +125,8 @@ class Processor:
         return _with_deletion(work, deleted)
 
     def _refused(self, marker: Marker, error: SpoolError) -> Work:
-        # What the marker did before, it keeps: its checksums may be all that tells what was deleted from Orthanc.
-        done = {rule: told for rule, told in marker.outcomes.items() if isinstance(told, dict) and "error" not in told}
-        return Work(done, plan.fate(error, marker, self._tools.jitter()), plan.told(error), error)
+        # The checksums of what it published may be all that tells what was deleted from Orthanc.
+        return Work(marker.published, plan.fate(error, marker, self._tools.jitter()), plan.told(error), error)
 
     def _export(self, claim: Claim, rules: RuleSet, record: Record) -> Work:
         tools, marker = self._tools, claim.marker

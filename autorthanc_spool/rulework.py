@@ -108,8 +108,9 @@ def unchanged(marker: Marker, rule: Rule, record: Record) -> Outcome:
     earlier, entry = _outcomes(marker.outcomes, rule.name), record.entries.get(rule.name)
     sent = _sent_already(rule, record)
     outcome: Outcome = {"outcome": "unchanged"}
-    if earlier.get("outcome") == FORWARDED or "md5sums" in earlier:
-        # A marker that comes back from deferred/ for the sake of something else keeps what it did.
+    is_this = "md5sums" in earlier and entry is not None and earlier.get("time") == entry.time
+    if earlier.get("outcome") == FORWARDED or is_this:
+        # A marker that comes back for the sake of something else keeps what it did.
         kept = {key: value for key, value in earlier.items() if key not in ("error", "forward")}
         outcome = {**kept, "outcome": "published" if rule.publishes else FORWARDED}
     elif rule.publishes and entry:

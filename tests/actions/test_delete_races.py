@@ -109,3 +109,24 @@ def test_what_somebody_else_deletes_afterwards_is_missed(site: Site) -> None:
     wake(site, study)
     site.once(expect=1)
     assert errors(site, "failed") == ["ResourceMissing"]
+
+
+def test_who_waits_for_the_deletion_keeps_the_checksums_of_what_it_published(site: Site) -> None:
+    site.rule("all", DeleteFromOrthanc=True)
+    study = send(site, *datasets.make_study(series=1))
+    site.once()
+    (series,) = site.orthanc.get("/series")
+    parked = site.spool / "hold" / f"series-{series}.json"
+    parked.write_text("{}")
+    wake(site, study)
+    site.once()
+    assert errors(site, "deferred") == ["DeletionWaits"]
+    # It is looked at while Orthanc can't be understood, then a person requeues it.
+    site.run("requeue", "--deferred")
+    once_through(site, Fault("^GET /studies/", answer=status(500)))
+    parked.unlink()
+    site.run("requeue", "--deferred")
+    site.once()
+    (record,) = site.records("done")
+    assert len(record["outcomes"]["all"]["md5sums"]) == 3
+    assert record["outcomes"]["all"]["deleted_from_orthanc"]["instances"] == 3
