@@ -31,6 +31,7 @@ from autorthanc_spool.errors import DeletionWaits, Interrupted, MarkerError, Mar
 from autorthanc_spool.exporter import Outcome, Tools
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.marker import TIME_FORMAT
+from autorthanc_spool.marker import new as new_marker
 from autorthanc_spool.orthanc_answers import instance_order, parse_last_update
 from autorthanc_spool.planner import Planner, deciding
 from autorthanc_spool.record import Deletion, Record
@@ -138,7 +139,9 @@ class Deleter:
                 is_own = key == marker.key and marker.rules is None
                 raise DeletionWaits(text, self._soon_s() if is_own else LATER_S, key)
             if record.intent or record.working:
-                raise DeletionWaits(f"what a process that died left of {key} is to be cleared away", LATER_S, key)
+                # Its marker is gone too, or it would be in the way: only a run of its own clears this away.
+                tools.spool.put(new_marker(member.level, member.resource_id, "reconcile", tools.clock()))
+                raise DeletionWaits(f"what a process that died left of {key} is cleared away first", SOON_S, key)
             if key == marker.key and not (rule in drawn.unchanged and _is_kept(rule, record)):
                 raise StillArriving(f"the {member.level} changed after it was exported", SOON_S)
 

@@ -130,3 +130,22 @@ def test_who_waits_for_the_deletion_keeps_the_checksums_of_what_it_published(sit
     (record,) = site.records("done")
     assert len(record["outcomes"]["all"]["md5sums"]) == 3
     assert record["outcomes"]["all"]["deleted_from_orthanc"]["instances"] == 3
+
+
+def test_what_a_dead_run_of_a_series_left_is_cleared_away_when_its_marker_is_gone_too(site: Site) -> None:
+    site.rule("all", DeleteFromOrthanc=True)
+    site.rule("each", CheckOn="Series", Action="ZIP")
+    study = send(site, *datasets.make_study(series=1))
+    (series,) = site.orthanc.get("/series")
+    wake(site, series, "series")
+    settings = load_settings({}, site.environment, site.root)
+    # The archive is published, and the folder that it was made in is still there.
+    assert crash.run_dying(1, lambda: assembly.run(settings, once=True), among=("rmdir",))
+    for left in site.markers("processing"):
+        left.unlink()
+    assert site.published("each") == [f"{NAME}-SE1.WORKING", f"{NAME}-SE1.zip"]
+    wake(site, study)
+    site.once()
+    assert ids(site) == set(), site.records("deferred")
+    assert site.published("each") == [f"{NAME}-SE1.zip"]
+    assert site.leftovers() == []
