@@ -34,6 +34,11 @@ RULES = {
     },
     "plain": {},
 }
+Files = frozenset[tuple[int, int, str]]
+# Series, instance, and what makes it another file.
+FILES = st.frozensets(
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.sampled_from(["", "corrected"])), min_size=1, max_size=4
+)
 STATES = ("incoming", "processing", "deferred", "done")
 
 
@@ -42,7 +47,7 @@ class AnyDeletion(RuleBasedStateMachine):
 
     site: Site
 
-    @initialize(names=st.sets(st.sampled_from(sorted(RULES)), min_size=1))
+    @initialize(names=st.sets(st.sampled_from(sorted(RULES)), max_size=2))
     def begin(self, names: set[str]) -> None:
         site = self.site
         site.orthanc.clear()
@@ -50,7 +55,7 @@ class AnyDeletion(RuleBasedStateMachine):
             shutil.rmtree(folder, ignore_errors=True)
         for folder in (site.rules, self.taken):
             folder.mkdir()
-        for name in names:
+        for name in names or {"all"}:
             site.rule(name, **RULES[name])
         self.sent: set[str] = set()
         self.moves = 0
@@ -60,25 +65,17 @@ class AnyDeletion(RuleBasedStateMachine):
     def taken(self) -> Path:
         return self.site.root / "taken"
 
-    @rule(series=st.integers(1, 2), instance=st.integers(1, 3), comment=st.sampled_from(["", "corrected"]))
-    def send(self, series: int, instance: int, comment: str) -> None:
-        """New, again, or otherwise; what is there already, Orthanc keeps as it is."""
-        data = datasets.make_instance(series=series, instance=instance, ImageComments=comment)
-        self.site.orthanc.upload(data)
-        if _md5(data) in self.in_orthanc():
-            self.sent.add(_md5(data))
+    @rule(files=FILES, step=st.integers(1, 4))
+    def die_while_it_deletes(self, files: Files, step: int) -> None:
+        self.work(files, step, (crash.DELETION,))
 
-    @rule(step=st.integers(1, 4))
-    def die_while_it_deletes(self, step: int) -> None:
-        self.work(step, (crash.DELETION,))
+    @rule(files=FILES, step=st.integers(1, 150))
+    def die_anywhere(self, files: Files, step: int) -> None:
+        self.work(files, step, (*crash.STEPS, crash.DELETION))
 
-    @rule(step=st.integers(1, 150))
-    def die_anywhere(self, step: int) -> None:
-        self.work(step, (*crash.STEPS, crash.DELETION))
-
-    @rule()
-    def work_to_the_end(self) -> None:
-        self.work(NEVER, (crash.DELETION,))
+    @rule(files=FILES)
+    def work_to_the_end(self, files: Files) -> None:
+        self.work(files, NEVER, (crash.DELETION,))
 
     @rule(state=st.sampled_from(STATES), to=st.sampled_from(["incoming", "hold"]))
     def move(self, state: str, to: str) -> None:
@@ -116,7 +113,7 @@ class AnyDeletion(RuleBasedStateMachine):
         for _ in range(3):
             for path in (*self.site.markers("hold"), *self.site.markers("failed")):
                 path.unlink()
-            self.work(NEVER, (crash.DELETION,))
+            self.work(frozenset(), NEVER, (crash.DELETION,))
         self.nothing_is_lost()
         assert ids(self.site) == set(), self.site.records("deferred")
         assert set(self.site.states()) <= {"done"}
@@ -125,8 +122,17 @@ class AnyDeletion(RuleBasedStateMachine):
     def in_orthanc(self) -> set[str]:
         return {_md5(self.site.orthanc.bytes_of(one)) for one in ids(self.site)}
 
-    def work(self, step: int, among: tuple[str, ...]) -> None:
+    def send(self, files: Files) -> None:
+        """New, again, or otherwise; what is there already, Orthanc keeps as it is."""
+        for series, instance, comment in sorted(files):
+            data = datasets.make_instance(series=series, instance=instance, ImageComments=comment)
+            self.site.orthanc.upload(data)
+            if _md5(data) in self.in_orthanc():
+                self.sent.add(_md5(data))
+
+    def work(self, files: Files, step: int, among: tuple[str, ...]) -> None:
         """Run until the step, or the end; everything that is in Orthanc has its event, and what waits is due."""
+        self.send(files)
         for study in ids(self.site, "/studies"):
             self.site.orthanc.wait_stable(f"/studies/{study}")
             wake(self.site, study)
