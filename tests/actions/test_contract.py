@@ -99,14 +99,6 @@ def output(tmp_path: Path) -> Output:
     return Output(tmp_path / "output", None, 0o027)
 
 
-@pytest.fixture
-def archive(tmp_path: Path, orthanc: OrthancServer) -> Iterator[OrthancServer]:
-    server = OrthancServer(tmp_path / "archive", lua=(), aet="ARCHIVE").start()
-    add_modality(orthanc, "archive", "ARCHIVE", server.dicom_port)
-    yield server
-    server.stop()
-
-
 def make(action: PublishingAction, job: Job, output: Output) -> Product:
     """Run it in an empty working directory."""
     shutil.rmtree(output.root / "all", ignore_errors=True)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ from autorthanc_spool.marker import TIME_FORMAT
 from autorthanc_spool.reconcile import MARGIN_S
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
-from tests.helpers.destinations import add_modality, received
+from tests.helpers.destinations import received
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.proxy import Fault, Proxy, status
 from tests.helpers.site import Site, stored_files
@@ -52,17 +51,6 @@ def waits(site: Site) -> dict[str, Any]:
 
 def ids(site: Site, path: str = "/instances") -> set[str]:
     return {one if isinstance(one, str) else one["ID"] for one in site.orthanc.get(path)}
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, shared_orthanc: OrthancServer) -> Iterator[OrthancServer]:
-    """A second Orthanc, that receives and commits."""
-    server = OrthancServer(tmp_path_factory.mktemp("archive"), lua=(), aet="ARCHIVE")
-    server.config["DicomModalities"] = {"source": ["ORTHANC", "127.0.0.1", shared_orthanc.dicom_port]}
-    server.start()
-    add_modality(shared_orthanc, "archive", "ARCHIVE", server.dicom_port)
-    yield server
-    server.stop()
 
 
 def test_a_study_is_published_and_then_gone_from_orthanc(site: Site) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,23 +23,6 @@ from tests.helpers.waiting import wait_until
 
 NAME = "PAT1-FamilyPAT1-1"
 TOO_MANY = 400
-
-
-@pytest.fixture(scope="module")
-def shared_archive(tmp_path_factory: pytest.TempPathFactory, shared_orthanc: OrthancServer) -> Iterator[OrthancServer]:
-    """A second Orthanc, that receives; both know each other."""
-    server = OrthancServer(tmp_path_factory.mktemp("archive"), lua=(), aet="ARCHIVE")
-    server.config["DicomModalities"] = {"source": ["ORTHANC", "127.0.0.1", shared_orthanc.dicom_port]}
-    server.start()
-    add_modality(shared_orthanc, "archive", "ARCHIVE", server.dicom_port)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def archive(shared_archive: OrthancServer) -> OrthancServer:
-    shared_archive.clear()
-    return shared_archive
 
 
 def send(site: Site, *files: bytes) -> str:
