@@ -185,15 +185,15 @@ class Spool(Cabinet):
         lock = self.try_lock(found.key)
         if lock is None:
             return None
+        claim = None
         try:
             # It may have been moved, or replaced by another one, before we had the lock.
-            claim = self._take(item, found, lock) if self.read(item) == found else None
-        except BaseException:
-            lock.release()
-            raise
-        if claim is None:
-            lock.release()
-        return claim
+            if self.read(item) == found:
+                claim = self._take(item, found, lock)
+            return claim
+        finally:
+            if claim is None:
+                lock.release()
 
     def _take(self, item: Item, found: Marker, lock: ResourceLock) -> Claim | None:
         status = item.path.stat()
