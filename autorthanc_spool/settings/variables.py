@@ -22,7 +22,6 @@ class Variable:
     name: str
     field: str
     default: str
-    unit: str
     description: str
     parse: Callable[[str], object]
     expected: str
@@ -44,144 +43,144 @@ _SECONDS = "a number of seconds above 0 and up to 86400"
 _DAYS = "a number of days, 0 or more"
 
 VARIABLES: tuple[Variable, ...] = (
-    Variable("UID", "uid", "1000", "", "Owner of what is published, when running as root.", values.user_or_group, _ID),
-    Variable("GID", "gid", "1000", "", "Group of what is published, when running as root.", values.user_or_group, _ID),
+    Variable("UID", "uid", "1000", "Owner of what is published, when running as root.", values.user_or_group, _ID),
+    Variable("GID", "gid", "1000", "Group of what is published, when running as root.", values.user_or_group, _ID),
     Variable(
-        "ORTHANC_WEB_PORT", "web_port", "", "",
+        "ORTHANC_WEB_PORT", "web_port", "",
         "Port of the web server: 80 with Docker Compose when it isn't set, 8042 without Docker.",
         values.port, _PORT, example="80",
     ),
     Variable(
-        "ORTAHNC_DB_STORAGE_PATH", "db_storage_path", "./orthanc-db", "",
+        "ORTAHNC_DB_STORAGE_PATH", "db_storage_path", "./orthanc-db",
         "Folder of Orthanc's data.",
         values.path, _PATH, other_spelling="ORTHANC_DB_STORAGE_PATH",
     ),
     Variable(
-        "ORTHANC_STABLE_AGE", "stable_age_s", "300", "s",
+        "ORTHANC_STABLE_AGE", "stable_age_s", "300",
         "A study counts as complete when nothing has arrived for so long.",
         # Orthanc takes 0 as 60.
         values.whole_number(1, 86400), "a whole number of seconds from 1 to 86400",
     ),
     Variable(
-        "ORTHANC_AET_NAME", "aet_name", "AUTORTHANCAET", "",
+        "ORTHANC_AET_NAME", "aet_name", "AUTORTHANCAET",
         "DICOM application entity title of Orthanc.",
         values.aet, "1 to 16 ASCII characters without a backslash",
     ),
-    Variable("ORTHANC_AET_PORT", "aet_port", "4006", "", "DICOM port of Orthanc.", values.port, _PORT),
+    Variable("ORTHANC_AET_PORT", "aet_port", "4006", "DICOM port of Orthanc.", values.port, _PORT),
     Variable(
-        "ORTHANC_DICOM_MODALITIES", "dicom_modalities", "{}", "",
+        "ORTHANC_DICOM_MODALITIES", "dicom_modalities", "{}",
         "DICOM nodes that Orthanc knows, as JSON on one line.",
         values.modalities, 'a JSON object of name → ["AET", "host", port]',
         example="""'{"PACS": ["PACSAET", "10.0.0.5", 104]}'""",
     ),
     Variable(
-        "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH", "rules_path", "./automation_scripts", "",
+        "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH", "rules_path", "./automation_scripts",
         "Folder of the rules.", values.path, _PATH,
     ),
     Variable(
-        "ORTHANC_AUTOMATION_STORAGE_PATH", "output_path", "./output", "",
+        "ORTHANC_AUTOMATION_STORAGE_PATH", "output_path", "./output",
         "Folder that is published into, with one folder per rule.", values.path, _PATH,
     ),
     Variable(
-        "ORTHANC_DISPLAY_NAME", "display_name", "autorthanc", "",
+        "ORTHANC_DISPLAY_NAME", "display_name", "autorthanc",
         "Name that Orthanc shows in its pages.", values.plain_text, "text",
     ),
     Variable(
-        "ORTHANC_AUTHENTICATION_ENABLED", "authentication_enabled", "true", "",
+        "ORTHANC_AUTHENTICATION_ENABLED", "authentication_enabled", "true",
         "Whether Orthanc asks for a user and a password.", values.boolean, _BOOLEAN,
     ),
     Variable(
-        "POSGRES_DOCKER_EXPOSE_PORT", "postgres_port", "5432", "",
+        "POSGRES_DOCKER_EXPOSE_PORT", "postgres_port", "5432",
         "Port of PostgreSQL on 127.0.0.1, with Docker Compose.",
         values.port, _PORT, other_spelling="POSTGRES_DOCKER_EXPOSE_PORT",
     ),
     Variable(
-        "AUTORTHANC_SPOOL_PATH", "spool_path", "./spool", "",
+        "AUTORTHANC_SPOOL_PATH", "spool_path", "./spool",
         "Folder of the spool.", values.path, _PATH,
     ),
     Variable(
-        "ORTHANC_URL", "orthanc_url", "", "",
+        "ORTHANC_URL", "orthanc_url", "",
         "Where the processor reaches Orthanc; when it isn't set, this machine with ORTHANC_WEB_PORT, else port 8042.",
         values.url, "an http or https address without a user in it", example="http://127.0.0.1:8042",
     ),
     Variable(
-        "ORTHANC_USERNAME", "username", "orthanc", "",
+        "ORTHANC_USERNAME", "username", "orthanc",
         "User of Orthanc.", values.user_name, "a name without a colon",
     ),
     Variable(
-        "ORTHANC_PASSWORD", "password", "", "",
+        "ORTHANC_PASSWORD", "password", "",
         "Password of that user; single quotes keep every character as it is.",
         values.secret, "text", example="'…'", is_secret=True,
     ),
     Variable(
-        "ORTHANC_PASSWORD_FILE", "password_file", "", "",
+        "ORTHANC_PASSWORD_FILE", "password_file", "",
         "File that holds the password, instead of ORTHANC_PASSWORD.",
         values.path, _PATH, example="./secrets/orthanc-password",
     ),
     Variable(
-        "AUTORTHANC_POLL_INTERVAL_S", "poll_interval_s", "10", "s",
+        "AUTORTHANC_POLL_INTERVAL_S", "poll_interval_s", "10",
         "The spool is looked through at least this often, for events that were lost.", values.seconds, _SECONDS,
     ),
     Variable(
-        "AUTORTHANC_OBSERVER", "observer", "inotify", "",
+        "AUTORTHANC_OBSERVER", "observer", "inotify",
         "How changes of the spool are noticed: polling for file systems without inotify.",
         values.word("inotify", "polling"), "inotify or polling",
     ),
     Variable(
-        "AUTORTHANC_VERIFY", "verify", "md5", "",
+        "AUTORTHANC_VERIFY", "verify", "md5",
         "What is compared with Orthanc's record for every file.", values.word("md5", "size"), "md5 or size",
     ),
     Variable(
-        "AUTORTHANC_UMASK", "umask", "027", "octal",
+        "AUTORTHANC_UMASK", "umask", "027",
         "Permissions taken from what is published; 007 where another user of the group must move folders away.",
         values.umask, "three octal digits whose first is 0",
     ),
     Variable(
-        "AUTORTHANC_DOWNLOAD_THREADS", "download_threads", "6", "",
+        "AUTORTHANC_DOWNLOAD_THREADS", "download_threads", "6",
         # Orthanc serves 50 requests at once; of these threads, two or three wait for the disk at any moment.
         "Files fetched from Orthanc at the same time.", values.whole_number(1, 32), "a whole number from 1 to 32",
     ),
     Variable(
-        "AUTORTHANC_DICOM_STRICT", "dicom_strict", "false", "",
+        "AUTORTHANC_DICOM_STRICT", "dicom_strict", "false",
         "Whether only the nodes of ORTHANC_DICOM_MODALITIES may send to Orthanc.", values.boolean, _BOOLEAN,
     ),
     Variable(
-        "AUTORTHANC_RECONCILE_INTERVAL_S", "reconcile_interval_s", "300", "s",
+        "AUTORTHANC_RECONCILE_INTERVAL_S", "reconcile_interval_s", "300",
         "Orthanc is compared with the ledger this often, for what was missed.", values.seconds, _SECONDS,
     ),
     Variable(
-        "AUTORTHANC_CA_FILE", "ca_file", "", "",
+        "AUTORTHANC_CA_FILE", "ca_file", "",
         "Certificates (PEM) that an https Orthanc is checked against, instead of the system's.",
         values.path, _PATH, example="/etc/ssl/our-ca.pem",
     ),
     Variable(
-        "AUTORTHANC_ALLOW_PLAIN_HTTP", "allow_plain_http", "false", "",
+        "AUTORTHANC_ALLOW_PLAIN_HTTP", "allow_plain_http", "false",
         "Whether the password may go to another machine without encryption.", values.boolean, _BOOLEAN,
     ),
     Variable(
-        "AUTORTHANC_AUDIT_LOG", "audit_log", "", "",
+        "AUTORTHANC_AUDIT_LOG", "audit_log", "",
         "File that gets a line for everything that left.", values.path, _PATH, example="./audit.jsonl",
     ),
     Variable(
-        "AUTORTHANC_PSEUDONYM_KEY_FILE", "pseudonym_key_file", "./secrets/pseudonym.key", "",
+        "AUTORTHANC_PSEUDONYM_KEY_FILE", "pseudonym_key_file", "./secrets/pseudonym.key",
         "Key that pseudonyms are made with; keep a copy of it in a safe place.", values.path, _PATH,
     ),
     Variable(
-        "AUTORTHANC_FORWARD_EXPIRY", "forward_expiry_s", "5d", "d, h, m or s",
+        "AUTORTHANC_FORWARD_EXPIRY", "forward_expiry_s", "5d",
         "Forwarding to a destination that is down is given up after so long.",
         values.duration, "a duration like 5d, 12h, 30m or 90s, up to 3650d",
     ),
     Variable(
-        "AUTORTHANC_DONE_RETENTION_DAYS", "done_retention_days", "90", "days",
+        "AUTORTHANC_DONE_RETENTION_DAYS", "done_retention_days", "90",
         "How long records of what was done are kept; 0 keeps them for ever.", values.whole_number(0, 36500), _DAYS,
     ),
     Variable(
-        "AUTORTHANC_DONE_UNMATCHED_RETENTION_DAYS", "done_unmatched_retention_days", "7", "days",
+        "AUTORTHANC_DONE_UNMATCHED_RETENTION_DAYS", "done_unmatched_retention_days", "7",
         "How long records of what no rule wanted are kept; 0 keeps them for ever.",
         values.whole_number(0, 36500), _DAYS,
     ),
     Variable(
-        "AUTORTHANC_LOG_LEVEL", "log_level", "info", "",
+        "AUTORTHANC_LOG_LEVEL", "log_level", "info",
         "How much is logged.", values.word("debug", "info", "warning", "error"), "debug, info, warning or error",
     ),
 )  # fmt: skip
