@@ -1,5 +1,5 @@
 """`python -m autorthanc_spool`."""
 
-from autorthanc_spool.cli import main
+from autorthanc_spool.commands.main import main
 
 main()

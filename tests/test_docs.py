@@ -15,9 +15,9 @@ import click
 import pytest
 
 import autorthanc_spool
-from autorthanc_spool import errors, marker
-from autorthanc_spool.cli import cli
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.commands.main import cli
+from autorthanc_spool.core import errors, marker
+from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.rules import file, options, parse_rule
 from autorthanc_spool.settings.variables import VARIABLES
 

@@ -7,8 +7,8 @@ import threading
 from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import fetch_all
 from autorthanc_spool.actions.job import Job, Place, Product
-from autorthanc_spool.dicom import Instance
-from autorthanc_spool.output import WORKING, Delivered, WorkingFolder, output_trouble, tree_digest
+from autorthanc_spool.core.dicom import Instance
+from autorthanc_spool.output.folders import WORKING, Delivered, WorkingFolder, output_trouble, tree_digest
 
 
 class Download:

@@ -7,9 +7,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from autorthanc_spool.actions.job import Job
-from autorthanc_spool.content import Digest, Proven
-from autorthanc_spool.dicom import Instance
-from autorthanc_spool.output import Delivered
+from autorthanc_spool.actions.sources import Digest, Proven
+from autorthanc_spool.core.dicom import Instance
+from autorthanc_spool.output.folders import Delivered
 
 
 def fetch_all(job: Job, fetch: Callable[[Instance], Delivered | None]) -> tuple[Delivered, ...]:

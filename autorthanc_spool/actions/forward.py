@@ -7,9 +7,9 @@ import time
 from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import in_order, proven
 from autorthanc_spool.actions.job import Delivery, Job, Sent
-from autorthanc_spool.content import Originals, Proven
-from autorthanc_spool.errors import DestinationUnavailable, ForwardRefused
-from autorthanc_spool.modalities import SendingJob
+from autorthanc_spool.actions.sources import Originals, Proven
+from autorthanc_spool.core.errors import DestinationUnavailable, ForwardRefused
+from autorthanc_spool.orthanc.modalities import SendingJob
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from autorthanc_spool import rules
-from autorthanc_spool.content import Content
-from autorthanc_spool.dicom import Resource
-from autorthanc_spool.errors import Interrupted
-from autorthanc_spool.modalities import Modalities
-from autorthanc_spool.output import Delivered, WorkingFolder
+from autorthanc_spool.actions.sources import Content
+from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.core.errors import Interrupted
+from autorthanc_spool.orthanc.modalities import Modalities
+from autorthanc_spool.output.folders import Delivered, WorkingFolder
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
-from autorthanc_spool import archive, rules
+from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import fetch_all
 from autorthanc_spool.actions.job import Job, Place, Product
-from autorthanc_spool.archive import ArchiveWriter, Packer
-from autorthanc_spool.dicom import Instance
-from autorthanc_spool.errors import ArchiveDamaged
-from autorthanc_spool.output import CHUNK_BYTES, WORKING, Delivered, archive_digest, output_trouble
+from autorthanc_spool.core.dicom import Instance
+from autorthanc_spool.core.errors import ArchiveDamaged
+from autorthanc_spool.disk import archive
+from autorthanc_spool.disk.archive import ArchiveWriter, Packer
+from autorthanc_spool.output.folders import CHUNK_BYTES, WORKING, Delivered, archive_digest, output_trouble
 
 # All threads together keep no more than this in memory. What is larger than a thread's share isn't kept, but written
 # while it is fetched.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autorthanc_spool.errors import Fate, SpoolError, Unavailable
+from autorthanc_spool.core.errors import Fate, SpoolError, Unavailable
 
 
 class DeidentificationError(SpoolError):

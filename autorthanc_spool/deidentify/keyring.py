@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from autorthanc_spool import durable, locks
+from autorthanc_spool.core.errors import MarkerError, SpoolError, SpoolUnavailable
+from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.errors import KeyUnavailable
 from autorthanc_spool.deidentify.key import Key, open_key
-from autorthanc_spool.errors import MarkerError, SpoolError, SpoolUnavailable
-from autorthanc_spool.lifecycle import State
-from autorthanc_spool.spool import Spool
+from autorthanc_spool.disk import durable, locks
+from autorthanc_spool.spool.spool import Spool
 
 FORMAT = 1
 

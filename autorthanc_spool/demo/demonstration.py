@@ -18,11 +18,11 @@ from queue import SimpleQueue
 
 from rich.console import Console
 
-from autorthanc_spool import assembly
+from autorthanc_spool.core.errors import SpoolError
+from autorthanc_spool.core.states import State
 from autorthanc_spool.demo import study as demo_study
 from autorthanc_spool.demo.story import Story
-from autorthanc_spool.errors import SpoolError
-from autorthanc_spool.lifecycle import State
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings, load_settings
 from autorthanc_spool.site import preflight, shipped
 from autorthanc_spool.site.children import Event, Events, Stop, stop_signals
@@ -73,7 +73,7 @@ def make_site(folder: Path) -> Settings:
     settings.output_path.mkdir()
     rule = json.loads(shipped.example_rule().read_text()) | {"IsActive": True}
     (settings.rules_path / shipped.example_rule().name).write_text(json.dumps(rule, indent=2))
-    assembly.open_spool(settings)
+    wiring.open_spool(settings)
     return settings
 
 
@@ -177,7 +177,7 @@ def _show_failure(ending: Event, settings: Settings, logs: Logs) -> None:
     console.print(f"\nThe demonstration failed: {ending}. The last lines of both logs:")
     for line in logs.lines:
         console.print(f"  {line}")
-    spool = assembly.open_spool(settings)
+    spool = wiring.open_spool(settings)
     for item in (item for state in State if state is not State.DONE for item in spool.items(state)):
         console.print(f"{item.state}/{item.name}:\n{item.path.read_text(errors='replace')}")
     console.print("`autorthanc-spool demo --keep` leaves everything in place to be looked at.")

@@ -14,7 +14,7 @@ from rich.console import Console
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from autorthanc_spool.lifecycle import State
+from autorthanc_spool.core.states import State
 from autorthanc_spool.settings import Settings
 
 _WORKING = ".WORKING"

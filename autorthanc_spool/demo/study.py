@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 from pynetdicom import AE
 
-from autorthanc_spool.errors import SpoolError
+from autorthanc_spool.core.errors import SpoolError
 
 PATIENT_NAME = "Phantom^Demo"
 PATIENT_ID = "DEMO-0001"

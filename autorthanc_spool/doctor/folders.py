@@ -14,13 +14,14 @@ from rich.filesize import decimal
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from autorthanc_spool import durable, naming
+from autorthanc_spool.core import naming
+from autorthanc_spool.core.errors import SpoolError
+from autorthanc_spool.core.states import State
+from autorthanc_spool.disk import durable
+from autorthanc_spool.disk.usage import free_bytes
 from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
-from autorthanc_spool.errors import SpoolError
-from autorthanc_spool.exporter import Tools
-from autorthanc_spool.lifecycle import State
-from autorthanc_spool.output import WORKING
-from autorthanc_spool.usage import free_bytes
+from autorthanc_spool.output.folders import WORKING
+from autorthanc_spool.run.export import Tools
 
 # Below the first figure the next large study may not fit; below the second one not even a marker is safe.
 SPOOL_ROOM_BYTES = (1_000_000_000, 100_000_000)

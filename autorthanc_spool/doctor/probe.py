@@ -16,14 +16,14 @@ from contextlib import suppress
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from autorthanc_spool.dicom import Level, resource_key
+from autorthanc_spool.core.dicom import Level, resource_key
+from autorthanc_spool.core.errors import MarkerError
+from autorthanc_spool.core.states import State
 from autorthanc_spool.doctor.finding import Finding, broken, ok
 from autorthanc_spool.doctor.traffic import LUA_MEND
-from autorthanc_spool.errors import MarkerError
-from autorthanc_spool.exporter import Tools
-from autorthanc_spool.lifecycle import State
-from autorthanc_spool.orthanc_questions import last_changes, upload
-from autorthanc_spool.watch import Doorbell
+from autorthanc_spool.orthanc.questions import last_changes, upload
+from autorthanc_spool.run.doorbell import Doorbell
+from autorthanc_spool.run.export import Tools
 
 PATIENT_ID = "AUTORTHANC-DOCTOR"
 _ROOT = "2.25.268435455002026112"

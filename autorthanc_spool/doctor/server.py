@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from autorthanc_spool.core.errors import OrthancFault, OrthancUnavailable, PasswordRefused
 from autorthanc_spool.doctor.finding import Finding, Severity, broken, ok, warning
-from autorthanc_spool.errors import OrthancFault, OrthancUnavailable, PasswordRefused
-from autorthanc_spool.exporter import Tools
-from autorthanc_spool.orthanc import Orthanc
-from autorthanc_spool.orthanc_questions import runs_lua
+from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.questions import runs_lua
+from autorthanc_spool.run.export import Tools
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.settings.contradictions import is_local
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.errors import MarkerError
+from autorthanc_spool.core.marker import named_resource
+from autorthanc_spool.core.states import State
 from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
-from autorthanc_spool.errors import MarkerError
-from autorthanc_spool.exporter import Tools
-from autorthanc_spool.lifecycle import State
-from autorthanc_spool.marker import named_resource
-from autorthanc_spool.orthanc_questions import last_changes
-from autorthanc_spool.shelves import Item
+from autorthanc_spool.orthanc.questions import last_changes
+from autorthanc_spool.run.export import Tools
+from autorthanc_spool.spool.directories import Item
 
 # Some days of a busy site, and few enough to be read at once.
 ROWS = 20_000

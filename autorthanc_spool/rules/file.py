@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.rules import combinations, located_json, options
 from autorthanc_spool.rules.located_json import NotJSON, Object
 from autorthanc_spool.rules.model import (

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autorthanc_spool.dicom import Resource
+from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.rules.model import Condition, Rule
 
 # PS3.5 section 6.2: values are padded to even length with a space, UIDs with NUL; several are joined by a backslash.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.core.dicom import Level
 
 
 class Action(StrEnum):

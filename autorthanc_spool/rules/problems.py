@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autorthanc_spool.errors import SpoolError
+from autorthanc_spool.core.errors import SpoolError
 
 # Below this ratio of common letters a word is something else, not a misspelling.
 _SIMILARITY = 0.6

@@ -18,7 +18,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from autorthanc_spool.errors import SettingsError
+from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import contradictions, envfile
 from autorthanc_spool.settings.values import Refused, SecretStr
 from autorthanc_spool.settings.variables import FORMER_NAMES, NAMES, VARIABLES, Variable

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from autorthanc_spool.errors import UsageError
+from autorthanc_spool.core.errors import UsageError
 
 # Also what pyproject.toml puts into the wheel, below share/site.
 SHIPPED = (

@@ -10,8 +10,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from autorthanc_spool import assembly
-from autorthanc_spool.errors import SettingsError, SpoolError
+from autorthanc_spool.core.errors import SettingsError, SpoolError
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.site import folders, orthanc_config, ports
 
@@ -58,7 +58,7 @@ def _is_running(settings: Settings) -> bool:
     try:
         # The client is patient with a busy Orthanc; nobody waits that long for what isn't one.
         is_there = ports.speaks_http(orthanc_config.web_port(settings))
-        return is_there and assembly.orthanc(settings).system().get("Name") == settings.display_name
+        return is_there and wiring.orthanc(settings).system().get("Name") == settings.display_name
     except SpoolError:
         return False
 

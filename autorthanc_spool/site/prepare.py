@@ -18,10 +18,10 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool.errors import SettingsError
+from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings, load_settings, written_badly
-from autorthanc_spool.shelves import SHARED_MODE, Shelves
 from autorthanc_spool.site import folders, ports
+from autorthanc_spool.spool.directories import SHARED_MODE, Shelves
 
 # User and group of the images orthancteam/orthanc and postgres (Debian variant); both happen to be the same numbers.
 ORTHANC_USER = 999

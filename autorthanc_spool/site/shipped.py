@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from autorthanc_spool.errors import SpoolError
+from autorthanc_spool.core.errors import SpoolError
 
 _PACKAGE = Path(str(resources.files("autorthanc_spool")))
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol, Self, TextIO
 
-from autorthanc_spool import assembly, durable
-from autorthanc_spool.errors import OrthancUnavailable, PasswordRefused
+from autorthanc_spool.core.errors import OrthancUnavailable, PasswordRefused
+from autorthanc_spool.disk import durable
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings, environment_of
 from autorthanc_spool.settings.variables import NAMES
 from autorthanc_spool.site import orthanc_config, preflight, shipped
@@ -129,7 +130,7 @@ class Pair:
 
     def start_orthanc(self, program: Path) -> None:
         """Lay out the spool, write the configuration, and start Orthanc."""
-        assembly.open_spool(self._settings)
+        wiring.open_spool(self._settings)
         path = write_configuration(self._settings)
         # Orthanc takes the age of a study in local time, where an hour is missing or doubled twice a year.
         environ = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "AUTORTHANC_SPOOL_PATH": str(self._settings.spool_path)}
@@ -142,7 +143,7 @@ class Pair:
 
     def wait_for_orthanc(self) -> Event | None:
         """Wait until Orthanc answers; give the event that came first, if any."""
-        orthanc = assembly.orthanc(self._settings)
+        orthanc = wiring.orthanc(self._settings)
         remind_at = time.monotonic() + PATIENCE_S
         while True:
             try:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pydicom
 import pytest
 
-from autorthanc_spool import assembly
 from autorthanc_spool.rules import Action
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.actions.test_anonymise import assert_nothing_left, canary_study
 from tests.helpers import crash
@@ -68,7 +68,7 @@ def test_every_combination_survives_a_crash(
         site.touch(one, level)
     settings = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
     step = random.Random(f"{actions} {level}").randint(1, LAST_STEP)
-    assert crash.run_dying(step, lambda: assembly.run(settings, once=True))
+    assert crash.run_dying(step, lambda: wiring.run(settings, once=True))
     done = site.once()
 
     originals = stored_files(source, study)

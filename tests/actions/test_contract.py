@@ -22,12 +22,12 @@ from autorthanc_spool.actions import (
     SendingAction,
     Sent,
 )
-from autorthanc_spool.content import Originals, Stream
-from autorthanc_spool.dicom import Instance, Level
-from autorthanc_spool.errors import DestinationUnavailable, InstanceError, Interrupted, UnknownModality
-from autorthanc_spool.modalities import Modalities
-from autorthanc_spool.orthanc import Orthanc
-from autorthanc_spool.output import Output
+from autorthanc_spool.actions.sources import Originals, Stream
+from autorthanc_spool.core.dicom import Instance, Level
+from autorthanc_spool.core.errors import DestinationUnavailable, InstanceError, Interrupted, UnknownModality
+from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.modalities import Modalities
+from autorthanc_spool.output.folders import Output
 from tests.helpers import crash, datasets, trees
 from tests.helpers.destinations import add_modality, dead_port, received
 from tests.helpers.orthanc_server import OrthancServer

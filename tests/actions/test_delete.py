@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autorthanc_spool import assembly
-from autorthanc_spool.marker import TIME_FORMAT
-from autorthanc_spool.reconcile import MARGIN_S
+from autorthanc_spool.core.marker import TIME_FORMAT
+from autorthanc_spool.run import wiring
+from autorthanc_spool.run.reconcile import MARGIN_S
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
 from tests.helpers.destinations import received
@@ -248,7 +248,7 @@ def interrupted(site: Site) -> str:
     study = send(site, *datasets.make_study(series=1))
     wake(site, study)
     settings = load_settings({}, site.environment, site.root)
-    assert crash.run_dying(2, lambda: assembly.run(settings, once=True), among=(crash.DELETION,))
+    assert crash.run_dying(2, lambda: wiring.run(settings, once=True), among=(crash.DELETION,))
     assert len(ids(site)) == 2
     return study
 
@@ -291,7 +291,7 @@ def test_it_is_deleted_once_whenever_the_processor_dies(site: Site) -> None:
     settings = load_settings({}, site.environment, site.root)
 
     def once() -> int:
-        return assembly.run(settings, once=True)
+        return wiring.run(settings, once=True)
 
     # Each step has a study of its own, so that they become stable together.
     studies = [site.orthanc.upload_all(datasets.make_study(f"P{n}", series=1, instances=2)) for n in range(80)]

@@ -2,7 +2,7 @@
 
 import json
 
-from autorthanc_spool import assembly
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.actions.test_delete import NAME, ids, interrupted, send, wake
 from tests.helpers import crash, datasets
@@ -88,7 +88,7 @@ def test_a_deletion_is_told_when_its_rule_was_removed_after_a_crash(site: Site) 
     site.variables["AUTORTHANC_AUDIT_LOG"] = str(site.root / "audit.jsonl")
     wake(site, send(site, *datasets.make_study(series=1)))
     settings = load_settings({}, site.environment, site.root)
-    assert crash.run_dying(3, lambda: assembly.run(settings, once=True), among=(crash.DELETION,))
+    assert crash.run_dying(3, lambda: wiring.run(settings, once=True), among=(crash.DELETION,))
     site.orthanc.clear()
     rule.unlink()
     site.once()
@@ -140,7 +140,7 @@ def test_what_a_dead_run_of_a_series_left_is_cleared_away_when_its_marker_is_gon
     wake(site, series, "series")
     settings = load_settings({}, site.environment, site.root)
     # The archive is published, and the folder that it was made in is still there.
-    assert crash.run_dying(1, lambda: assembly.run(settings, once=True), among=("rmdir",))
+    assert crash.run_dying(1, lambda: wiring.run(settings, once=True), among=("rmdir",))
     for left in site.markers("processing"):
         left.unlink()
     assert site.published("each") == [f"{NAME}-SE1.WORKING", f"{NAME}-SE1.zip"]

@@ -13,7 +13,7 @@ from typing import Any
 import pydicom
 import pytest
 
-from autorthanc_spool import assembly
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
 from tests.helpers.destinations import add_modality, dead_port, received, storescp
@@ -380,8 +380,8 @@ def test_everything_arrives_whenever_the_processor_dies(site: Site, archive: Ort
             shutil.rmtree(folder, ignore_errors=True)
         archive.clear()
         site.touch(study)
-        died = crash.run_dying(step, lambda: assembly.run(settings, once=True))
-        crash.run_dying(TOO_MANY * 1000, lambda: assembly.run(settings, once=True))
+        died = crash.run_dying(step, lambda: wiring.run(settings, once=True))
+        crash.run_dying(TOO_MANY * 1000, lambda: wiring.run(settings, once=True))
         context = f"died before step {step}"
         assert received(archive) == uids(site, study), context
         assert site.published("all") == ([] if action == "FORWARD" else [NAME]), context

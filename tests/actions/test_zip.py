@@ -14,7 +14,8 @@ import pydicom
 import pytest
 from pydicom.uid import CTImageStorage
 
-from autorthanc_spool import archive, assembly
+from autorthanc_spool.disk import archive
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.deidentify.make import anonymised
 from tests.helpers import crash, datasets, trees
@@ -160,8 +161,8 @@ def test_an_archive_is_published_once_whenever_the_processor_dies(site: Site) ->
         for folder in (site.spool, site.output):
             shutil.rmtree(folder, ignore_errors=True)
         site.touch(study)
-        died = crash.run_dying(step, lambda: assembly.run(settings, once=True))
-        crash.run_dying(TOO_MANY * 1000, lambda: assembly.run(settings, once=True))
+        died = crash.run_dying(step, lambda: wiring.run(settings, once=True))
+        crash.run_dying(TOO_MANY * 1000, lambda: wiring.run(settings, once=True))
         context = f"died before step {step}"
         assert site.published("all") == [ARCHIVE], context
         assert contents(site.output / "all" / ARCHIVE) == stored_files(site.orthanc, study), context
@@ -252,7 +253,7 @@ def test_room_for_64_bits_is_made_by_the_size_that_a_file_leaves_with(
     site.touch(send(site, data))
     settings = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
     # In a process of its own, as it sets up logging and signals.
-    assert not crash.run_dying(TOO_MANY * 1000, lambda: assembly.run(settings, once=True))
+    assert not crash.run_dying(TOO_MANY * 1000, lambda: wiring.run(settings, once=True))
     (name,) = site.published("all")
     needed_version = (site.output / "all" / name).read_bytes()[4]
     assert needed_version == (45 if grows else 20)

@@ -16,7 +16,7 @@ from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.profile import Profile
 from autorthanc_spool.deidentify.worker import Recipe
 from autorthanc_spool.rules import AnonymiseOptions
-from autorthanc_spool.spool import Spool
+from autorthanc_spool.spool.spool import Spool
 from tests.deidentify.make import KEY, anonymised
 from tests.helpers import datasets
 

@@ -25,13 +25,14 @@ PERSON, STRANGER = 1234, 1777
 # import when they need it.
 AS_PERSON = """
 import os, sys
-from autorthanc_spool import cli, views
+from autorthanc_spool.commands import main
+from autorthanc_spool.commands import views
 from autorthanc_spool.site import preflight, up
 "".encode("idna")
 os.setgroups([])
 os.setgid(int(sys.argv[1]))
 os.setuid(int(sys.argv[1]))
-cli.main([sys.argv[2]])
+main.main([sys.argv[2]])
 """
 FOLDERS = {
     "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH": "rules",

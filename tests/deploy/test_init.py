@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from deploy_tools import CHECKOUT, compose
 
-from autorthanc_spool.errors import UsageError
+from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.settings import load_settings
 from autorthanc_spool.site import init
 from autorthanc_spool.site.init import LaidOut, Person

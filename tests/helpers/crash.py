@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from autorthanc_spool import durable
-from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.disk import durable
+from autorthanc_spool.orthanc.client import Orthanc
 
 STEPS = ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "utime", "chmod", "fchmod", "chown", "fchown")
 

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from autorthanc_spool import orthanc as client
-from autorthanc_spool.dicom import Instance, Level
-from autorthanc_spool.errors import (
+from autorthanc_spool.core.dicom import Instance, Level
+from autorthanc_spool.core.errors import (
     InstanceError,
     OrthancFault,
     OrthancUnavailable,
@@ -19,7 +18,8 @@ from autorthanc_spool.errors import (
     SettingsError,
     StillArriving,
 )
-from autorthanc_spool.orthanc_transfer import Transfer
+from autorthanc_spool.orthanc import client as client
+from autorthanc_spool.orthanc.transfer import Transfer
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer, free_port
 from tests.helpers.proxy import Fault, Proxy, status

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool import assembly
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash
 from tests.helpers.orthanc_server import OrthancServer
@@ -32,6 +32,6 @@ def once() -> Callable[[Site], None]:
 
     def run(site: Site) -> None:
         found = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
-        crash.run_dying(NEVER, lambda: assembly.run(found, once=True))
+        crash.run_dying(NEVER, lambda: wiring.run(found, once=True))
 
     return run

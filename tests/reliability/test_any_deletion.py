@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from autorthanc_spool import assembly
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.actions.test_delete import ids, wake
 from tests.helpers import crash, datasets
@@ -144,7 +144,7 @@ class AnyDeletion(RuleBasedStateMachine):
 
     def run_dying(self, step: int, among: tuple[str, ...]) -> None:
         found = load_settings({}, {**self.site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, self.site.root)
-        crash.run_dying(step, lambda: assembly.run(found, once=True), among=among)
+        crash.run_dying(step, lambda: wiring.run(found, once=True), among=among)
 
 
 def _md5(data: bytes) -> str:

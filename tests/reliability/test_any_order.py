@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from autorthanc_spool import assembly, reconcile
+from autorthanc_spool.run import reconcile, wiring
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets, trees
 from tests.helpers.site import Site, stored_files
@@ -178,7 +178,7 @@ class AnyOrder(RuleBasedStateMachine):
     def process(self, step: int) -> None:
         environment = {**self.site.environment, "AUTORTHANC_LOG_LEVEL": "error"}
         found = load_settings({}, environment, self.site.root)
-        crash.run_dying(step, lambda: assembly.run(found, once=True))
+        crash.run_dying(step, lambda: wiring.run(found, once=True))
 
 
 def _is_unfiled(path: Path) -> bool:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool import assembly, marker
-from autorthanc_spool.dicom import Level
-from autorthanc_spool.lifecycle import Event, State
-from autorthanc_spool.runner import Runner
+from autorthanc_spool.core import marker
+from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.states import Event, State
+from autorthanc_spool.run import wiring
+from autorthanc_spool.run.doorbell import Doorbell
+from autorthanc_spool.run.loop import Runner
 from autorthanc_spool.settings import load_settings
-from autorthanc_spool.spool import Spool
-from autorthanc_spool.watch import Doorbell
+from autorthanc_spool.spool.spool import Spool
 from tests.helpers import datasets
 from tests.helpers.site import Site, stored_files
 from tests.helpers.waiting import wait_until
@@ -207,7 +208,7 @@ def test_lost_events_are_made_up_for_by_looking(site: Site) -> None:
     site.rule("all")
     study = send(site)
     stop = threading.Event()
-    parts = assembly.tools(load_settings({}, site.environment, site.root), stop)
+    parts = wiring.tools(load_settings({}, site.environment, site.root), stop)
     site.output.mkdir()
     doorbell = Deaf([parts.spool.directory(State.INCOMING)], polling_s=None)
     thread = threading.Thread(target=Runner(parts).run, args=(doorbell,))

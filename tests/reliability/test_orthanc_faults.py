@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from autorthanc_spool import assembly, plan
-from autorthanc_spool import orthanc as client
-from autorthanc_spool.dicom import Level
-from autorthanc_spool.errors import StillArriving
-from autorthanc_spool.marker import new
-from autorthanc_spool.orthanc_answers import parse_last_update
-from autorthanc_spool.reconcile import reconcile
+from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.errors import StillArriving
+from autorthanc_spool.core.marker import new
+from autorthanc_spool.orthanc import client as client
+from autorthanc_spool.orthanc.answers import parse_last_update
+from autorthanc_spool.run import plan, wiring
+from autorthanc_spool.run.reconcile import reconcile
 from autorthanc_spool.settings import load_settings
 from tests.helpers import datasets
 from tests.helpers.destinations import add_modality, dead_port, storescp
@@ -253,25 +253,25 @@ def test_what_was_arriving_at_first_contact_is_not_left_alone(live_site: Site) -
 def test_another_database_at_the_same_address_is_known_as_such(
     tmp_path: Path, orthanc: OrthancServer, fresh_orthanc: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autorthanc_spool.reconcile.MARGIN_S", 1.0)
+    monkeypatch.setattr("autorthanc_spool.run.reconcile.MARGIN_S", 1.0)
     other = fresh_orthanc(lua=())
     site = Site(tmp_path / "site", orthanc)
     old = other.upload_all(datasets.make_study("OLD"))
     other.wait_stable(f"/studies/{old}", margin_s=2.5)
-    spool = assembly.open_spool(load_settings({}, site.environment, site.root))
+    spool = wiring.open_spool(load_settings({}, site.environment, site.root))
     first, second = (client.Orthanc(server.url, "", None) for server in (orthanc, other))
     send(site)
-    sweep = reconcile(spool, first, 1, assembly.utc_now())
+    sweep = reconcile(spool, first, 1, wiring.utc_now())
     assert sweep
     assert sweep.left_alone is not None
     new = other.upload_all(datasets.make_study("NEW"))
     other.wait_stable(f"/studies/{new}", margin_s=2.5)
-    sweep = reconcile(spool, second, 1, assembly.utc_now())
+    sweep = reconcile(spool, second, 1, wiring.utc_now())
     assert sweep
     # What was there before we last looked is left alone; what came since is ours to do.
     assert sweep.left_alone == 1
     assert [name.rpartition("study-")[2] for name in sweep.markers] == [f"{new}.json"]
-    again = reconcile(spool, second, 1, assembly.utc_now())
+    again = reconcile(spool, second, 1, wiring.utc_now())
     assert again
     assert again.left_alone is None
 

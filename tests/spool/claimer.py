@@ -4,8 +4,8 @@ import sys
 import time
 from pathlib import Path
 
-from autorthanc_spool.lifecycle import Event
-from autorthanc_spool.spool import Spool
+from autorthanc_spool.core.states import Event
+from autorthanc_spool.spool.spool import Spool
 
 
 def main(root: str, notes: str, barrier: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool import assembly
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
 from tests.helpers.site import Site, stored_files
@@ -19,7 +19,7 @@ TOO_MANY = 400
 
 def work(site: Site) -> Callable[[], object]:
     settings = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
-    return lambda: assembly.run(settings, once=True)
+    return lambda: wiring.run(settings, once=True)
 
 
 def crash_at_every_step(site: Site, prepare: Callable[[], None], check: Callable[[int], None]) -> int:

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from autorthanc_spool import marker
-from autorthanc_spool.dicom import Level
-from autorthanc_spool.lifecycle import State
-from autorthanc_spool.spool import Spool
+from autorthanc_spool.core import marker
+from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.states import State
+from autorthanc_spool.spool.spool import Spool
 
 CLAIMER = Path(__file__).with_name("claimer.py")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool import marker
-from autorthanc_spool.errors import SpoolError, UsageError
-from autorthanc_spool.lifecycle import Event, State
-from autorthanc_spool.record import Entry, Record
-from autorthanc_spool.shelves import REST_S
-from autorthanc_spool.spool import Claim, Spool
+from autorthanc_spool.core import marker
+from autorthanc_spool.core.errors import SpoolError, UsageError
+from autorthanc_spool.core.record import Entry, Record
+from autorthanc_spool.core.states import Event, State
+from autorthanc_spool.spool.directories import REST_S
+from autorthanc_spool.spool.spool import Claim, Spool
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 OTHER = "1a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"

@@ -124,7 +124,7 @@ def test_a_line_that_was_cut_short_spoils_no_other(site: Site, log: Path) -> Non
 FILL = """
 import os, sys
 from pathlib import Path
-from autorthanc_spool.audit import AuditLog
+from autorthanc_spool.spool.audit import AuditLog
 log = AuditLog(Path(sys.argv[1]), "host")
 for number in range(200):
     log._append(Path(sys.argv[1]), {"writer": sys.argv[2], "number": number})

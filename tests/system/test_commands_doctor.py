@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from autorthanc_spool import assembly
 from autorthanc_spool.doctor import folders, probe
+from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import LUA_SCRIPT, OrthancServer
@@ -253,7 +253,7 @@ def test_an_audit_log_that_cannot_be_written_is_broken(secured: Site) -> None:
 
 
 def test_a_machine_that_has_no_inotify_left_is_told(secured: Site) -> None:
-    parts = assembly.tools(load_settings({}, secured.environment, secured.root), threading.Event())
+    parts = wiring.tools(load_settings({}, secured.environment, secured.root), threading.Event())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
     try:

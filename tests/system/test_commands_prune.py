@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from autorthanc_spool import assembly
-from autorthanc_spool.exporter import Tools
-from autorthanc_spool.prune import Pruned, prune
+from autorthanc_spool.run import wiring
+from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.prune import Pruned, prune
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
 from tests.helpers.site import Site
@@ -38,7 +38,7 @@ def record(site: Site, age_days: int, name: str, outcomes: dict[str, Any]) -> Pa
 
 def tools(site: Site, ahead: timedelta = timedelta()) -> Tools:
     settings = load_settings({}, site.environment, site.root)
-    return replace(assembly.tools(settings, threading.Event()), clock=lambda: datetime.now(UTC) + ahead)
+    return replace(wiring.tools(settings, threading.Event()), clock=lambda: datetime.now(UTC) + ahead)
 
 
 def pruned(site: Site, ahead: timedelta = timedelta()) -> Pruned:

@@ -195,7 +195,7 @@ def test_hundreds_of_studies_need_little_memory(
     site = Site(tmp_path_factory.mktemp("many") / "site", server)
     site.rule("all", Tags=BRAIN)
     program = (
-        "import sys; from autorthanc_spool.cli import _exit_code\n"
+        "import sys; from autorthanc_spool.commands.main import _exit_code\n"
         "code = _exit_code(['replay', 'all'])\n"
         # The peak that rusage tells is at least that of the process which started this one.
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool.errors import SettingsError
+from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings, load_settings
 from autorthanc_spool.site import preflight
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from autorthanc_spool.dicom import Level
-from autorthanc_spool.errors import OrthancFault, OrthancUnavailable
-from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.errors import OrthancFault, OrthancUnavailable
+from autorthanc_spool.orthanc.client import Orthanc
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer, free_port
 from tests.helpers.site import Site
@@ -448,7 +448,7 @@ def test_no_canary_gets_out_of_trouble_with_the_disk_and_of_a_bug(canaries: Cana
     (site.root / "unmounted").rename(site.output)
     # A limit on the size of files is an error of the system that nobody foresaw: its text names the file.
     program = (
-        "import resource, signal, sys; from autorthanc_spool.cli import _exit_code\n"
+        "import resource, signal, sys; from autorthanc_spool.commands.main import _exit_code\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))\n"
         "sys.exit(_exit_code(['run', '--once']))"

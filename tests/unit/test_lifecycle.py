@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from autorthanc_spool.lifecycle import TRANSITIONS, Event, State, target
+from autorthanc_spool.core.states import TRANSITIONS, Event, State, target
 
 LEGAL = {
     "incoming claim processing",

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorthanc_spool import marker
-from autorthanc_spool.dicom import Level
-from autorthanc_spool.errors import MarkerError
-from autorthanc_spool.lifecycle import State
+from autorthanc_spool.core import marker
+from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.errors import MarkerError
+from autorthanc_spool.core.states import State
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 OTHER_ID = "1a4b249f-7fce45ca-4f722f72-de2a24df-92abc741"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorthanc_spool import naming
-from autorthanc_spool.dicom import Instance, Level, Resource, Series
+from autorthanc_spool.core import naming
+from autorthanc_spool.core.dicom import Instance, Level, Resource, Series
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from autorthanc_spool import plan
-from autorthanc_spool.dicom import Instance, Level, Resource, Series
-from autorthanc_spool.errors import (
+from autorthanc_spool.core.dicom import Instance, Level, Resource, Series
+from autorthanc_spool.core.errors import (
     DeletionWaits,
     DestinationUnavailable,
     ForwardExpired,
@@ -21,11 +20,12 @@ from autorthanc_spool.errors import (
     StillArriving,
     UnknownModality,
 )
-from autorthanc_spool.lifecycle import Event
-from autorthanc_spool.marker import Marker
-from autorthanc_spool.plan import Filing
-from autorthanc_spool.record import Entry, Record, Sending
+from autorthanc_spool.core.marker import Marker
+from autorthanc_spool.core.record import Entry, Record, Sending
+from autorthanc_spool.core.states import Event
 from autorthanc_spool.rules import Action, Rule
+from autorthanc_spool.run import plan
+from autorthanc_spool.run.plan import Filing
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 SERIES_ID = "1a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autorthanc_spool.dicom import Level
+from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.rules import (
     Action,
     AnonymiseOptions,

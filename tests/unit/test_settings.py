@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorthanc_spool.errors import SettingsError
+from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings, envfile, environment_of, load_settings
 from autorthanc_spool.settings.variables import NAMES, VARIABLES
 

@@ -1,0 +1,53 @@
+"""What anonymising needs beside the files: the key, the pseudonym tables, and processes that do it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from autorthanc_spool.actions.sources import Content, Originals
+from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.deidentify.keyring import Keyring
+from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
+from autorthanc_spool.rules import AnonymiseOptions
+
+if TYPE_CHECKING:
+    from autorthanc_spool.deidentify.pool import Pool
+    from autorthanc_spool.deidentify.worker import Recipe
+
+
+class Anonymiser:
+    """Prepares what leaves anonymised; its processes are started when they are first needed."""
+
+    def __init__(self, keyring: Keyring, tables: PseudonymTables) -> None:
+        self._keyring = keyring
+        self._tables = tables
+        self._pool: Pool | None = None
+        self._recipe: Recipe | None = None
+        # How many files are worked on at the same time: one for each core that this process may use.
+        self.workers = len(os.sched_getaffinity(0))
+
+    def content(self, originals: Originals, resource: Resource, options: AnonymiseOptions) -> Content:
+        """Prepare the anonymised files of a resource; the first one is anonymised at once, to know their names.
+
+        Raises KeyUnavailable, PseudonymTableInvalid, PatientNotListed, Malformed, Unsupported, InstanceError.
+        """
+        # These bring the DICOM dictionary along, which takes as long to import as all the rest: not where no rule
+        # anonymises.
+        from autorthanc_spool.actions.anonymise import Anonymised
+        from autorthanc_spool.deidentify.pool import Pool
+        from autorthanc_spool.deidentify.profile import Profile
+        from autorthanc_spool.deidentify.worker import Recipe
+
+        table = self._tables.read(options.pseudonym_table) if options.pseudonym_table else None
+        recipe = Recipe(Profile(options, table), self._keyring.open())
+        # Workers keep a recipe until they are given another one.
+        if self._recipe is None or recipe != self._recipe:
+            self._recipe = recipe
+        self._pool = self._pool or Pool(self.workers)
+        return Anonymised(originals, resource, self._recipe, self._pool)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool:
+            self._pool.close()

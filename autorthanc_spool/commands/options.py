@@ -1,0 +1,92 @@
+"""What several commands have in common: the options that set variables, and how an ID or a date is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN
+from autorthanc_spool.core.errors import UsageError
+from autorthanc_spool.settings import load_settings, nearest_name
+from autorthanc_spool.settings.variables import NAMES, VARIABLES
+
+Command = Callable[..., int | None]
+
+_SHORTHANDS = {
+    "spool": "AUTORTHANC_SPOOL_PATH",
+    "rules": "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH",
+    "output": "ORTHANC_AUTOMATION_STORAGE_PATH",
+    "orthanc_url": "ORTHANC_URL",
+}
+
+_SECRETS = {spelling for variable in VARIABLES if variable.is_secret for spelling in variable.spellings}
+
+
+def with_settings(command: Command) -> Command:
+    """Give a command the options that set variables, and call it with the settings."""
+
+    @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a variable of the .env file.")
+    @click.option("--spool", metavar="DIR", help="The spool (AUTORTHANC_SPOOL_PATH).")
+    @click.option("--rules", metavar="DIR", help="The rules (ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH).")
+    @click.option("--output", metavar="DIR", help="The output (ORTHANC_AUTOMATION_STORAGE_PATH).")
+    @click.option("--orthanc-url", metavar="URL", help="Orthanc's web address (ORTHANC_URL).")
+    @wraps(command)
+    def wrapped(assignments: tuple[str, ...], **arguments: Any) -> int | None:
+        overrides = dict(_assignment(text) for text in assignments)
+        for option, name in _SHORTHANDS.items():
+            value = arguments.pop(option)
+            if value is not None:
+                overrides[name] = value
+        settings = load_settings(overrides, os.environ, Path.cwd())
+        # What is published gets AUTORTHANC_UMASK by itself; what else is written is for the group, and nobody else.
+        os.umask(0o007)
+        for warning in settings.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        return command(settings, **arguments)
+
+    return wrapped
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--set takes NAME=VALUE, as in the .env file; {name!r} has no '='")
+    if name not in NAMES:
+        raise UsageError(
+            f"--set {name}: no variable of autorthanc-spool; {nearest_name(name) or 'see docs/settings.md'}"
+        )
+    if name in _SECRETS:
+        raise UsageError(
+            f"--set {name}: everybody on this machine can read a command's options; write it into .env, or name a file "
+            f"that holds it in ORTHANC_PASSWORD_FILE"
+        )
+    return name, value
+
+
+def resource_id_of(text: str) -> str:
+    """Read an Orthanc ID. Raises UsageError."""
+    resource_id = text.strip().lower()
+    if not RESOURCE_ID_PATTERN.fullmatch(resource_id):
+        raise UsageError(
+            f"{text!r} is no Orthanc ID: expected five groups of eight hexadecimal digits, as at the end of the "
+            "address that Orthanc Explorer shows for the study"
+        )
+    return resource_id
+
+
+def date_of(text: str | None, option: str) -> date | None:
+    """Read a date as ``2026-11-23`` or, as DICOM writes it, ``20261123``. Raises UsageError."""
+    if text is None:
+        return None
+    for form in ("%Y-%m-%d", "%Y%m%d"):
+        try:
+            return datetime.strptime(text.strip(), form).date()
+        except ValueError:
+            continue
+    raise UsageError(f"{option} takes a day like 2026-11-23 or 20261123; {text!r} is none")

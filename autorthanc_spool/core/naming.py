@@ -1,0 +1,116 @@
+"""Names of what is published, made of tags that anybody may have written.
+
+Tags are hostile input. Whatever becomes a component of a path went through `component`; whatever becomes the name of
+a published folder went through `publication_name` as a whole, because two harmless parts can make a harmful name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+
+from autorthanc_spool.core.dicom import Instance, Level, Resource, Series
+
+# File systems allow 255 bytes; what is left is for ".WORKING", ".zip" and the name of a parked folder.
+MAX_NAME_BYTES = 200
+HASH_DIGITS = 8
+
+NO_PATIENT_ID = "NOPID"
+UNKNOWN = "UNKNOWN"
+NO_SERIES_NUMBER = "XX"
+
+# hurahura takes no folder whose name holds ".WORKING" and treats "MIResearch-" as a mark of its own; a name that ends
+# in ".zip" would be taken for an archive. File systems may fold letter case, so it doesn't count here.
+_RESERVED = re.compile(r"\.(?=WORKING)|(?<=MIResearch)-|\.(?=zip$)", re.IGNORECASE)
+
+
+def component(text: str, missing: str = UNKNOWN) -> str:
+    """Make one safe component of a path from any text; `missing` stands for an empty one.
+
+    NFC; letters and decimal digits of any script, ``.``, ``_`` and ``-`` stay, anything else becomes ``_``; no leading
+    ``.`` or ``-``, no trailing ``.``; nothing reserved; at most `MAX_NAME_BYTES` bytes, with a hash when cut.
+    """
+    padded = unicodedata.normalize("NFC", text).strip(" \0")
+    clean = "".join(character if _is_harmless(character) else "_" for character in padded)
+    return _finish(clean, text) or missing
+
+
+def family_name(PatientName: str) -> str:
+    """Take the family name of a PN: of the alphabetic group, else of the ideographic one (PS3.5 section 6.2.1)."""
+    groups = [group.split("^")[0].strip(" \0") for group in PatientName.split("\\")[0].split("=")]
+    return next((family for family in groups[:2] if family), "")
+
+
+def publication_name(resource: Resource) -> str:
+    """Name the published folder: ``pid-name-examid``, of a series with ``-SE<SeriesNumber>``."""
+    patient, study = resource.patient_tags, resource.study_tags
+    parts = [
+        component(patient.get("PatientID", ""), NO_PATIENT_ID),
+        component(family_name(patient.get("PatientName", ""))),
+        component(study.get("StudyID", "")),
+    ]
+    if resource.level is Level.SERIES:
+        parts.append("SE" + component(resource.series[0].tags.get("SeriesNumber", ""), NO_SERIES_NUMBER))
+    return joined(parts)
+
+
+def joined(parts: list[str]) -> str:
+    """Join components to one name that is safe as a whole."""
+    name = "-".join(parts)
+    return _finish(name, name)
+
+
+def told_apart(name: str, identity: str) -> str:
+    """Give a name that is taken its second form: ``-`` and the first 8 hexadecimal digits of the identity."""
+    suffix = "-" + identity[:HASH_DIGITS]
+    return _finish(_cut(name, name, MAX_NAME_BYTES - len(suffix)) + suffix, name)
+
+
+def series_folder(tags: Mapping[str, str]) -> str:
+    """Name the folder of a series: ``SE<SeriesNumber>-<SeriesDate>-<SeriesInstanceUID>``."""
+    number = component(tags.get("SeriesNumber", ""), NO_SERIES_NUMBER)
+    return joined(["SE" + number, component(tags.get("SeriesDate", "")), component(tags.get("SeriesInstanceUID", ""))])
+
+
+def file_paths(series: tuple[Series, ...], instances: tuple[Instance, ...]) -> dict[str, tuple[str, str]]:
+    """Give each instance, by its Orthanc ID, its place (series folder, file name) inside the publication.
+
+    UIDs are unique where DICOM is kept to; where cleaning makes two of them equal, the Orthanc ID tells them apart.
+    """
+    folders: dict[str, str] = {}
+    for one in sorted(series, key=lambda item: item.resource_id):
+        folders[one.resource_id] = _unique(series_folder(one.tags), one.resource_id, set(folders.values()))
+    paths: dict[str, tuple[str, str]] = {}
+    taken: dict[str, set[str]] = {folder: set() for folder in folders.values()}
+    for instance in sorted(instances, key=lambda item: item.resource_id):
+        folder = folders[instance.series_id]
+        stem = _unique(component(instance.SOPInstanceUID), instance.resource_id, taken[folder])
+        taken[folder].add(stem)
+        paths[instance.resource_id] = (folder, f"{stem}.dcm")
+    return paths
+
+
+def _unique(name: str, identity: str, taken: set[str]) -> str:
+    return told_apart(name, identity) if name in taken else name
+
+
+def _is_harmless(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] == "L" or category == "Nd" or character in "._-"
+
+
+def _finish(name: str, original: str) -> str:
+    name = _cut(name, original, MAX_NAME_BYTES)
+    name = re.sub(r"^[.-]+", "_", name)
+    name = re.sub(r"\.+$", "", name)
+    return _RESERVED.sub("_", name)
+
+
+def _cut(name: str, original: str, limit_bytes: int) -> str:
+    data = name.encode()
+    if len(data) <= limit_bytes:
+        return name
+    suffix = "-" + hashlib.sha256(original.encode(errors="surrogatepass")).hexdigest()[:HASH_DIGITS]
+    return data[: limit_bytes - len(suffix)].decode(errors="ignore") + suffix

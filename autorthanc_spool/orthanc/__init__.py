@@ -1,0 +1,1 @@
+"""The only speaker of HTTP: questions to Orthanc, and what its answers mean."""

@@ -1,0 +1,293 @@
+"""Orthanc's REST API: the only speaker of HTTP.
+
+What the answers mean is read in `orthanc_answers`; stored files are fetched and checked in `orthanc_transfer`.
+Source: https://orthanc.uclouvain.be/book/users/rest.html
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from urllib3.util import Retry, Timeout
+
+from autorthanc_spool.core.dicom import Instance, Level, Resource
+from autorthanc_spool.core.errors import (
+    InstanceError,
+    OrthancFault,
+    OrthancUnavailable,
+    PasswordRefused,
+    ResourceMissing,
+    SettingsError,
+    StillArriving,
+)
+from autorthanc_spool.orthanc.answers import (
+    Answer,
+    Change,
+    StudySummary,
+    cause,
+    checked_id,
+    instance_order,
+    object_of,
+    parse_time,
+    read_changes,
+    read_instance,
+    read_resource,
+    read_series,
+    read_study_summary,
+    shape,
+)
+
+CONNECT_TIMEOUT_S = 5.0
+# Orthanc itself gives up a stalled connection after 30 s (HttpRequestTimeout), with a body that is cut short.
+READ_TIMEOUT_S = 60.0
+
+# A resource whose series change between one request and the next is read this often before it is left in peace.
+_READINGS = 5
+_CHANGING_WAIT_S = 5.0
+
+_PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
+
+
+class Orthanc:
+    """One Orthanc server. Safe to be shared between threads."""
+
+    def __init__(
+        self, url: str, username: str, password: str | None, *, ca_file: Path | None = None, connections: int = 4
+    ) -> None:
+        self.url = url.rstrip("/")
+        try:
+            address = urllib3.util.parse_url(self.url)
+        except urllib3.exceptions.LocationParseError:
+            raise SettingsError([f"ORTHANC_URL is {url}; expected an http or https address"]) from None
+        # A reverse proxy may have Orthanc below a path of its own.
+        self._prefix = address.path or ""
+        # Up to version 1.12.1 Orthanc compresses DICOM for whoever accepts it, which is 30 times slower.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "autorthanc-spool"}
+        if password is not None:
+            # Orthanc compares UTF-8; urllib3's helper would refuse what Latin-1 lacks.
+            headers["Authorization"] = "Basic " + b64encode(f"{username}:{password}".encode()).decode()
+        self._pool = urllib3.connection_from_url(
+            self.url,
+            maxsize=connections,
+            block=True,
+            headers=headers,
+            timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+            # Orthanc closes a connection that idles for 1 s; a request on it fails and is sent once more.
+            retries=Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, backoff_factor=0.1),
+            # Without TLS, the pool doesn't know this option.
+            **({"ca_certs": str(ca_file)} if ca_file and address.scheme == "https" else {}),
+        )
+
+    def system(self) -> Mapping[str, Any]:
+        """Ask whether Orthanc is there. Raises OrthancUnavailable, or PasswordRefused."""
+        try:
+            response = self._pool.request("GET", f"{self._prefix}/system", timeout=Timeout(connect=5.0, read=15.0))
+        except urllib3.exceptions.HTTPError as error:
+            raise OrthancUnavailable(
+                f"Orthanc doesn't answer at {self.url} ({cause(error)}); is it running, and is ORTHANC_URL right?"
+            ) from None
+        if response.status in (401, 403):
+            raise PasswordRefused(
+                f"Orthanc at {self.url} refuses the user or the password; "
+                "set ORTHANC_USERNAME and ORTHANC_PASSWORD (or ORTHANC_PASSWORD_FILE) to what Orthanc knows"
+            )
+        if response.status != 200:
+            raise OrthancUnavailable(f"what answers at {self.url}/system says {response.status}; is it Orthanc?")
+        return object_of(_parsed(response, "/system"), "/system")
+
+    def check_presence(self, status: int) -> None:
+        """Ask whether Orthanc is there at all, after an answer of this status to something else.
+
+        A reverse proxy answers 502 while Orthanc is away, and a password may be changed in mid-transfer. Raises
+        OrthancUnavailable, or PasswordRefused.
+        """
+        if status != 404:
+            self.system()
+
+    def now(self) -> datetime:
+        """Read Orthanc's clock (UTC)."""
+        return parse_time(self._get_text("/tools/now").strip().strip('"'))
+
+    def local_now(self) -> datetime:
+        """Read Orthanc's local time, as if it were UTC."""
+        return parse_time(self._get_text("/tools/now-local").strip().strip('"'))
+
+    def resource(self, level: Level, resource_id: str) -> Resource:
+        """Read a study or series without its list of instances. Raises ResourceMissing."""
+        main = self._get_resource(f"/{_PATHS[level]}/{checked_id(resource_id)}", level)
+        if level is Level.STUDY:
+            study, series = main, self._get_list(f"/studies/{resource_id}/series", level)
+        else:
+            study, series = self._get_resource(f"/series/{resource_id}/study", level), [main]
+        return read_resource(level, main, study, tuple(read_series(one) for one in series))
+
+    def with_instances(self, resource: Resource) -> Resource:
+        """Give the resource the list of its instances. Raises StillArriving."""
+        path = f"/{_PATHS[resource.level]}/{resource.resource_id}/instances"
+        for _ in range(_READINGS):
+            known = {series.resource_id for series in resource.series}
+            instances = tuple(read_instance(one) for one in self._get_list(path, resource.level))
+            if known.issuperset(instance.series_id for instance in instances):
+                return replace(resource, instances=instances)
+            # A series arrived between the two requests: what is read once more is read whole.
+            resource = self.resource(resource.level, resource.resource_id)
+        raise StillArriving(f"the {resource.level} changes faster than it can be read", _CHANGING_WAIT_S)
+
+    def with_first_instances(self, resource: Resource, series_ids: frozenset[str]) -> Resource:
+        """Give these series the tags of their first instance: lowest InstanceNumber, then ID."""
+        series = tuple(
+            replace(one, first_instance_tags=self._first_instance_tags(resource, one.resource_id))
+            if one.resource_id in series_ids
+            else one
+            for one in resource.series
+        )
+        return replace(resource, series=series)
+
+    def parent_study(self, series_id: str) -> str:
+        """Tell the ID of the study that a series belongs to. Raises ResourceMissing."""
+        return checked_id(self._get_resource(f"/series/{checked_id(series_id)}", Level.SERIES).get("ParentStudy"))
+
+    def instance(self, resource_id: str) -> Instance | None:
+        """Read what is stored of one instance; None when Orthanc has none."""
+        found = self._get(f"/instances/{checked_id(resource_id)}")
+        return None if found is None else read_instance(object_of(found, "/instances"))
+
+    def studies(self) -> list[StudySummary]:
+        """List all studies, whole: paging is by offset, and skips when one is deleted meanwhile."""
+        return [read_study_summary(one) for one in self._all_studies()]
+
+    def study_resources(self) -> list[Resource]:
+        """List all studies with their own tags, without their series and instances."""
+        return [read_resource(Level.STUDY, one, one, ()) for one in self._all_studies()]
+
+    def last_change(self) -> tuple[int, Change | None]:
+        """Tell the number of the last change, and the last one that is still listed."""
+        # Beyond the end, Orthanc tells where it is; `?last` tells of what wasn't deleted since.
+        beyond = object_of(self._get(f"/changes?since={2**62}&limit=1"), "/changes")
+        listed = read_changes(self._get("/changes?last"))
+        last = beyond.get("Last")
+        return last if isinstance(last, int) else 0, listed[-1] if listed else None
+
+    def change(self, seq: int) -> Change | None:
+        """Read the change of this number; None when it isn't listed any more."""
+        listed = read_changes(self._get(f"/changes?since={seq - 1}&limit=1"))
+        return next((one for one in listed if one.seq == seq), None)
+
+    def open(self, instance: Instance) -> urllib3.BaseHTTPResponse:
+        """Ask for the stored bytes of an instance, with Orthanc's own MD5 as its ETag."""
+        path = f"/instances/{instance.resource_id}/attachments/dicom/data"
+        return self._pool.request("GET", f"{self._prefix}{path}", preload_content=False)
+
+    def verify_stored(self, instance: Instance) -> None:
+        """Have Orthanc compare a stored file with the MD5 of what it received. Raises InstanceError."""
+        path = f"/instances/{instance.resource_id}/attachments/dicom"
+        answer = self.post(f"{path}/verify-md5", b"")
+        # Where Orthanc keeps no MD5 (StoreMD5ForAttachments false), it says the same as of a damaged file.
+        if answer.status != 200 and self._request(f"{path}/md5") is not None:
+            raise InstanceError(instance.resource_id, "its stored file isn't what Orthanc received, or can't be read")
+
+    def post(self, path: str, body: bytes, *, read_timeout_s: float = READ_TIMEOUT_S) -> Answer:
+        """Post something. Raises OrthancUnavailable; what Orthanc says against it is for the caller to judge."""
+        return self._send("POST", path, body, read_timeout_s)
+
+    def delete(self, path: str) -> Answer:
+        """Delete something, which may be gone already."""
+        return self._send("DELETE", path, None, READ_TIMEOUT_S)
+
+    def delete_instance(self, resource_id: str) -> Answer | None:
+        """Delete one instance; None when the connection broke, so that it isn't known whether that was done.
+
+        The request is sent once: when it is sent again, another file may have taken the place of the first.
+        """
+        with suppress(OrthancFault):
+            return self._send("DELETE", f"/instances/{checked_id(resource_id)}", None, READ_TIMEOUT_S, resends=0)
+        return None
+
+    def look(self, path: str) -> Mapping[str, Any] | None:
+        """Read an object; None when Orthanc knows none."""
+        found = self._get(path)
+        return None if found is None else object_of(found, path)
+
+    def modalities(self) -> frozenset[str]:
+        """List the names of the remote modalities that Orthanc knows."""
+        names = self._get("/modalities")
+        return frozenset(str(name) for name in names) if isinstance(names, list) else frozenset()
+
+    def _send(self, method: str, path: str, body: bytes | None, read_timeout_s: float, *, resends: int = 2) -> Answer:
+        timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s)
+        # Without naming its methods, urllib3 wouldn't send a POST again on a connection that Orthanc had closed.
+        retries = Retry(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, allowed_methods=None)
+        try:
+            response = self._pool.request(method, f"{self._prefix}{path}", body=body, timeout=timeout, retries=retries)
+        except urllib3.exceptions.HTTPError as error:
+            self.system()
+            raise OrthancFault(f"Orthanc answers, but not to {shape(path)} ({cause(error)})") from None
+        if response.status != 200:
+            self.check_presence(response.status)
+        return Answer(response.status, response.data)
+
+    def _all_studies(self) -> list[Mapping[str, Any]]:
+        found = self._get("/studies?expand")
+        if not isinstance(found, list):
+            raise OrthancFault("Orthanc's answer to /studies is no list")
+        return [object_of(one, "/studies") for one in found]
+
+    def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str]:
+        candidates = [instance for instance in resource.instances if instance.series_id == series_id]
+        if not candidates:
+            return {}
+        first = min(candidates, key=lambda one: (*instance_order(one.InstanceNumber), one.resource_id))
+        tags = object_of(self._get(f"/instances/{first.resource_id}/tags?short"), "/tags")
+        return {tag.lower(): value for tag, value in tags.items() if isinstance(value, str)}
+
+    def _get_resource(self, path: str, level: Level) -> Mapping[str, Any]:
+        found = self._get(path)
+        if found is None:
+            raise ResourceMissing(f"Orthanc has no such {level}; it may have been deleted there, or the ID is mistyped")
+        return object_of(found, path)
+
+    def _get_list(self, path: str, level: Level) -> list[Mapping[str, Any]]:
+        found = self._get(path)
+        if found is None:
+            raise ResourceMissing(f"the {level} was deleted in Orthanc while it was being read")
+        if not isinstance(found, list):
+            raise OrthancFault(f"Orthanc's answer to {shape(path)} is no list")
+        return [object_of(one, path) for one in found]
+
+    def _get(self, path: str) -> Any:
+        response = self._request(path)
+        return None if response is None else _parsed(response, path)
+
+    def _get_text(self, path: str) -> str:
+        response = self._request(path)
+        if response is None:
+            raise OrthancFault(f"Orthanc knows no {path}")
+        return response.data.decode()
+
+    def _request(self, path: str) -> urllib3.BaseHTTPResponse | None:
+        try:
+            response = self._pool.request("GET", f"{self._prefix}{path}")
+        except urllib3.exceptions.HTTPError as error:
+            self.system()
+            raise OrthancFault(f"Orthanc answers, but not to {shape(path)} ({cause(error)})") from None
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            self.check_presence(response.status)
+            raise OrthancFault(f"Orthanc answers {response.status} to {shape(path)}; its log says why")
+        return response
+
+
+def _parsed(response: urllib3.BaseHTTPResponse, path: str) -> Any:
+    try:
+        return json.loads(response.data)
+    except (ValueError, RecursionError, urllib3.exceptions.HTTPError):
+        raise OrthancFault(f"Orthanc's answer to {shape(path)} is no JSON") from None

@@ -1,0 +1,91 @@
+"""Fetching one stored file from Orthanc, and checking that it is what Orthanc received.
+
+Orthanc verifies nothing when it reads from its storage: a flipped bit is delivered as it is, a file that was cut is
+delivered short, both with status 200.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import urllib3
+
+from autorthanc_spool.core.dicom import Instance
+from autorthanc_spool.core.errors import InstanceError
+from autorthanc_spool.orthanc.answers import cause
+from autorthanc_spool.orthanc.client import Orthanc
+
+# Most files come in one piece, and all threads together need a few megabytes.
+CHUNK_BYTES = 1024 * 1024
+
+_ETAG = re.compile(r'"\d+-([0-9a-f]{32})"')
+
+
+class Transfer:
+    """The stored bytes of an instance, chunk by chunk; `md5` and `size_bytes` are known when they have ended.
+
+    Raises InstanceError, at the end, when they are not what Orthanc received, as far as size and MD5 tell.
+    """
+
+    def __init__(self, orthanc: Orthanc, instance: Instance, *, verify_md5: bool = True) -> None:
+        self._orthanc = orthanc
+        self._instance = instance
+        self._verify_md5 = verify_md5
+        self.expected_bytes = instance.file_size_bytes
+        self.md5 = ""
+        self.size_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Fetch them."""
+        try:
+            with _given_back(self._orthanc.open(self._instance)) as response:
+                if response.status == 200:
+                    yield from self._chunks(response)
+        except urllib3.exceptions.HTTPError as error:
+            # Orthanc is gone, or only this instance is in trouble: its own answer tells.
+            self._orthanc.system()
+            raise InstanceError(self._instance.resource_id, f"its transfer broke off ({cause(error)})") from None
+        if response.status != 200:
+            self._orthanc.check_presence(response.status)
+            raise InstanceError(self._instance.resource_id, _refusal(response.status))
+        self._check(response.headers.get("ETag", ""))
+
+    def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+            digest.update(chunk)
+            self.size_bytes += len(chunk)
+            yield chunk
+        self.md5 = digest.hexdigest()
+
+    def _check(self, etag: str) -> None:
+        instance, announced = self._instance, _ETAG.fullmatch(etag)
+        if self.size_bytes != instance.file_size_bytes:
+            text = f"Orthanc delivers {self.size_bytes} bytes of {instance.file_size_bytes}: its stored file was cut"
+            raise InstanceError(instance.resource_id, text)
+        if self._verify_md5 and announced and announced[1] != self.md5:
+            text = "its MD5 isn't the one that Orthanc computed on receipt: its stored file is damaged"
+            raise InstanceError(instance.resource_id, text)
+
+
+@contextmanager
+def _given_back(response: urllib3.BaseHTTPResponse) -> Iterator[urllib3.BaseHTTPResponse]:
+    """Close what was not read to its end, and give the connection back in any case.
+
+    The pool holds a fixed number of connections, and waits when all are lent. `close` alone would keep this one lent
+    for ever, so that after a few unreadable instances, or a few full disks, nothing could be asked any more.
+    """
+    try:
+        yield response
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def _refusal(status: int) -> str:
+    if status == 404:
+        return "Orthanc has it no more"
+    return f"Orthanc answers {status}: its stored file can't be read; Orthanc's log says why"

@@ -1,0 +1,1 @@
+"""Everything below the output: NAME.WORKING, and how it becomes NAME."""

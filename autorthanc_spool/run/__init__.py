@@ -1,0 +1,1 @@
+"""One marker, one straight line: the loop, the processor, and what they do for each rule."""

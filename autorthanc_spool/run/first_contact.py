@@ -1,0 +1,117 @@
+"""First contact: which Orthanc this is, and what lay in it before we came.
+
+Orthanc's database has no name of its own. But its log of changes is numbered, and only grows: where the last number is
+lower than it was, or another change has the number of one that we saw, another database answers. (A deleted study
+takes its rows along, so a row that is missing means nothing.) Source: https://orthanc.uclouvain.be/book/users/rest.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from autorthanc_spool.core.errors import SpoolError
+from autorthanc_spool.disk import durable
+from autorthanc_spool.orthanc.answers import Change, StudySummary
+from autorthanc_spool.orthanc.client import Orthanc
+
+FORMAT = 1
+
+
+class BaselineError(SpoolError):
+    """What is known of Orthanc can't be read."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """The database as it was when it was last looked through: its last change, and the time by its own clock."""
+
+    last_seq: int
+    change: Change | None
+    time: str
+
+    def is_same(self, orthanc: Orthanc) -> bool:
+        """Whether Orthanc still has that database."""
+        if orthanc.last_change()[0] < self.last_seq:
+            return False
+        found = orthanc.change(self.change.seq) if self.change else None
+        return found is None or found == self.change
+
+
+def look(orthanc: Orthanc) -> Contact:
+    """Take note of the database."""
+    time = orthanc.now()
+    last_seq, change = orthanc.last_change()
+    return Contact(last_seq, change, time.isoformat())
+
+
+class Baseline:
+    """``state/baseline.json``: ID and LastUpdate of what lay in Orthanc at first contact; ``state/contact.json``: the
+    last contact.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._studies = state / "baseline.json"
+        self._contact = state / "contact.json"
+
+    def studies(self) -> Mapping[str, str] | None:
+        """Read what was there; None before first contact. Raises BaselineError."""
+        content = _read(self._studies)
+        if content is None:
+            return None
+        studies = content.get("studies")
+        if not isinstance(studies, dict):
+            raise _unreadable(self._studies)
+        return {str(key): str(value) for key, value in studies.items()}
+
+    def contact(self) -> Contact | None:
+        """Read the last contact, if it is known. Raises BaselineError."""
+        content = _read(self._contact)
+        try:
+            return _contact(content["contact"]) if content else None
+        except (ValueError, TypeError, KeyError):
+            raise _unreadable(self._contact) from None
+
+    def write_studies(self, studies: Mapping[str, str]) -> None:
+        """Replace what was there, durably."""
+        _write(self._studies, {"studies": studies})
+
+    def write_contact(self, contact: Contact) -> None:
+        """Replace the last contact, durably."""
+        _write(self._contact, {"contact": asdict(contact)})
+
+
+def known_of(studies: Iterable[StudySummary]) -> dict[str, str]:
+    """What is remembered of studies."""
+    return {one.resource_id: one.last_update for one in studies}
+
+
+def _contact(content: dict[str, Any]) -> Contact:
+    change = content["change"]
+    return Contact(int(content["last_seq"]), Change(**change) if change else None, str(content["time"]))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise _unreadable(path) from None
+    if not isinstance(content, dict):
+        raise _unreadable(path)
+    return content
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    data = (json.dumps({"format": FORMAT, **content}, indent=0) + "\n").encode()
+    durable.write(path, data, path.parent, mode=0o640)
+
+
+def _unreadable(path: Path) -> BaselineError:
+    return BaselineError(
+        f"{path} can't be understood; restore it from a backup, or remove it to have what is in Orthanc now left alone"
+    )

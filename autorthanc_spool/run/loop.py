@@ -1,0 +1,167 @@
+"""`run`: look, work, wait for the doorbell; until a signal, or, with `--once`, until there is nothing to do."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from autorthanc_spool.core.errors import FolderMissing, OrthancUnavailable, SpoolError, SpoolUnavailable
+from autorthanc_spool.core.states import State
+from autorthanc_spool.run.doorbell import Doorbell
+from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.processor import Processor
+from autorthanc_spool.run.prune import prune_daily
+from autorthanc_spool.run.reconcile import Sweep, reconcile
+from autorthanc_spool.run.rule_run import told_bug
+from autorthanc_spool.run.troubles import SPOOL, Surroundings, Troubles
+
+log = logging.getLogger(__name__)
+
+ORTHANC = "Orthanc"
+RECONCILIATION = "reconciliation"
+PROGRAM = "the program"
+
+# Something that came due a moment ago isn't looked for more often than this.
+SHORTEST_WAIT_S = 0.5
+# Pruning is due once a day; whether it is, is looked up this often.
+PRUNE_INTERVAL_S = 600.0
+# Reconciliation never takes more than this part of the time.
+RECONCILE_SHARE = 0.01
+
+
+class Runner:
+    """One processor process."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._processor = Processor(tools)
+        self._troubles = Troubles()
+        self._surroundings = Surroundings(tools, self._troubles)
+        # Reconciliation is due at the first of these times, and never before the second.
+        self._next_reconcile_s = 0.0
+        self._rest_until_s = 0.0
+        self._next_prune_s = 0.0
+        self._told: set[str] = set()
+        self.failed = 0
+
+    def run(self, doorbell: Doorbell) -> None:
+        """Work until stopped."""
+        while not self._tools.stop.is_set():
+            has_more = self._pass()
+            doorbell.wait(0.0 if has_more else self._pause_s())
+
+    def run_once(self, doorbell: Doorbell) -> None:
+        """Work until nothing is left to do. Raises OrthancUnavailable."""
+        self._tools.roots.check_spool(self._tools.spool.root)
+        while not self._tools.stop.is_set():
+            self._surroundings.look()
+            self._tools.orthanc.system()
+            self._reconcile()
+            if self._drain():
+                continue
+            if not self._tools.spool.is_resting():
+                self._prune()
+                return
+            # A file that may still be written to is judged when it has rested.
+            doorbell.wait(self._tools.spool.next_due_s() or SHORTEST_WAIT_S)
+
+    def _pass(self) -> bool:
+        """Look at everything, and work on what is due; tell whether there is more to do at once."""
+        try:
+            return self._guarded_pass()
+        except OrthancUnavailable as error:
+            self._troubles.begin(ORTHANC, f"{error}; markers wait until it is back")
+        except (FolderMissing, SpoolUnavailable) as error:
+            self._troubles.begin(SPOOL, f"{error}; markers wait until then")
+        except OSError as error:
+            text = f"the spool can't be worked in: {error.strerror}{self._place(error)}; mend it, it is tried again"
+            self._troubles.begin(SPOOL, text)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours in one place must not end the work everywhere
+            bug = told_bug(error)
+            self._troubles.begin(PROGRAM, f"{bug['text']}: {' < '.join(reversed(bug['traceback']))}")
+        return False
+
+    def _guarded_pass(self) -> bool:
+        self._surroundings.look_at_spool()
+        self._surroundings.look()
+        self._tools.orthanc.system()
+        if self._troubles.end(ORTHANC):
+            # What was missed in the meantime is looked for now, as far as its share of the time allows.
+            self._next_reconcile_s = self._rest_until_s
+        try:
+            self._reconcile()
+            self._troubles.end(RECONCILIATION)
+        except (OrthancUnavailable, SpoolUnavailable):
+            raise
+        except SpoolError as error:
+            # Other work doesn't wait for it.
+            self._troubles.begin(RECONCILIATION, f"what was missed can't be looked for: {error}; it is tried again")
+        has_more = self._drain()
+        self._prune()
+        self._troubles.end(PROGRAM)
+        return has_more
+
+    def _place(self, error: OSError) -> str:
+        # Paths below the spool hold no patient's name; others may.
+        name, root = str(error.filename or ""), str(self._tools.spool.root)
+        return f" ({name.removeprefix(root).lstrip('/')})" if name.startswith(f"{root}/") else ""
+
+    def _reconcile(self) -> None:
+        """Look for what was missed; at start, when Orthanc was away, and when it is time."""
+        tools, begin_s = self._tools, time.monotonic()
+        if begin_s < self._next_reconcile_s:
+            return
+        try:
+            sweep = reconcile(tools.spool, tools.orthanc, tools.settings.stable_age_s, tools.clock())
+        finally:
+            took_s = time.monotonic() - begin_s
+            self._rest_until_s = begin_s + took_s / RECONCILE_SHARE
+            self._next_reconcile_s = max(begin_s + tools.settings.reconcile_interval_s, self._rest_until_s)
+        if sweep:
+            self._tell(sweep)
+
+    def _tell(self, sweep: Sweep) -> None:
+        if sweep.left_alone is not None:
+            text = "first contact with this Orthanc: %d studies were there before and are left alone (see `replay`)"
+            log.info(text, sweep.left_alone)
+        if sweep.markers:
+            log.warning("%d studies were missed, and are done now: %s", len(sweep.markers), ", ".join(sweep.markers))
+        for problem in set(sweep.problems) - self._told:
+            log.error("%s", problem)
+        self._told = set(sweep.problems)
+
+    def _drain(self) -> bool:
+        """Work on what is due; tell whether it broke off, to look at everything else, with more to do."""
+        for item in self._tools.spool.recover():
+            log.warning("%s was left by a process that died: it is tried again", item.name)
+        enough_s = time.monotonic() + self._tools.settings.poll_interval_s
+        for claim in self._tools.spool.claims():
+            filed = self._processor.process(claim)
+            self.failed += filed.item is not None and filed.item.state is State.FAILED
+            self._surroundings.learn(filed.work)
+            if "SpoolUnavailable" in filed.work.error_kinds:
+                raise SpoolUnavailable(str((filed.work.error or {}).get("text")))
+            if self._tools.stop.is_set():
+                return False
+            if time.monotonic() > enough_s:
+                return True
+        return False
+
+    def _prune(self) -> None:
+        """Remove what nobody needs any more, once a day, and say what."""
+        now_s = time.monotonic()
+        if now_s < self._next_prune_s:
+            return
+        self._next_prune_s = now_s + PRUNE_INTERVAL_S
+        pruned = prune_daily(self._tools)
+        for removed in pruned.removed if pruned else ():
+            log.info("removed %d %s: %s", removed.number, removed.what, removed.where)
+        for sentence in pruned.left if pruned else ():
+            log.warning("%s", sentence)
+
+    def _pause_s(self) -> float:
+        poll_s = self._tools.settings.poll_interval_s
+        if self._troubles.current:
+            return poll_s
+        due_s = self._tools.spool.next_due_s()
+        return poll_s if due_s is None else min(poll_s, max(due_s, SHORTEST_WAIT_S))

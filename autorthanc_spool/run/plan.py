@@ -1,0 +1,221 @@
+"""Decide: what is to be done for a resource, and what becomes of a marker. Pure; the processor does it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from autorthanc_spool.core.dicom import Instance, Level, Resource
+from autorthanc_spool.core.errors import DeletionWaits, Fate, MarkerError, SpoolError, StillArriving
+from autorthanc_spool.core.marker import TIME_FORMAT, Marker
+from autorthanc_spool.core.record import Record
+from autorthanc_spool.core.states import Event
+from autorthanc_spool.rules import Action, Rule, Verdict, judge
+
+# Ten attempts with doubling pauses span several hours: what still fails then needs a person.
+MAX_ATTEMPTS = 10
+FIRST_WAIT_S = 30.0
+LONGEST_WAIT_S = 3600.0
+# Orthanc declares stability up to about 1.1 s later than StableAge says.
+STABLE_MARGIN_S = 2.0
+# An instance can't come later than now, except where a clock was set back; less than this is rounding.
+CLOCK_STEP_S = 60.0
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """What a rule is to do: whether it publishes, and to which of its destinations it sends."""
+
+    rule: Rule
+    publishes: bool
+    destinations: tuple[str, ...] = ()
+
+    @property
+    def actions(self) -> frozenset[Action]:
+        """The actions that will be run."""
+        left = {*self.rule.actions} if self.publishes else set()
+        return frozenset(left | {Action.FORWARD} if self.destinations else left - {Action.FORWARD})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: printable, and the whole of it.
+
+    `jobs` are the rules that have something to do, `unchanged` those whose work the ledger has, `waiting` those whose
+    file is broken at the moment and whose last valid version matches. `content` is the digest of the `instances`.
+    """
+
+    content: str
+    instances: int
+    verdicts: tuple[Verdict, ...]
+    jobs: tuple[PlannedJob, ...]
+    unchanged: tuple[Rule, ...]
+    waiting: tuple[str, ...]
+
+    @property
+    def matching(self) -> tuple[Rule, ...]:
+        """The rules that match, whether they have something to do or not; not those whose files are broken."""
+        return tuple(verdict.rule for verdict in self.verdicts if verdict.matches)
+
+    def job(self, rule: Rule) -> PlannedJob | None:
+        """What a rule is to do; None when that is nothing."""
+        return next((job for job in self.jobs if job.rule == rule), None)
+
+
+@dataclass(frozen=True)
+class Filing:
+    """What becomes of a marker; `backs_off` makes the next wait longer."""
+
+    event: Event
+    counts_attempt: bool
+    due_in_s: float = 0.0
+    backs_off: bool = False
+
+
+def concerns(rules: Iterable[Rule], level: Level) -> bool:
+    """Whether any of these rules could match a resource of this level at all."""
+    return any(rule.check_on is level and rule.is_active for rule in rules)
+
+
+def selected(rules: Iterable[Rule], asked: tuple[str, ...] | None) -> tuple[Rule, ...]:
+    """The rules that a marker asks for."""
+    return tuple(rule for rule in rules if asked is None or rule.name in asked)
+
+
+def check_names(asked: tuple[str, ...] | None, known: Iterable[str]) -> None:
+    """Refuse a marker that asks for rules that don't exist."""
+    missing = sorted(set(asked or ()) - set(known))
+    if missing:
+        raise MarkerError(
+            f"it asks for a rule that doesn't exist: {', '.join(missing)}; `autorthanc-spool check` lists"
+        )
+
+
+def stored_file(instance: Instance) -> str:
+    """Tell which stored file an instance is: its ID, its size in bytes, and Orthanc's name of the file."""
+    return f"{instance.resource_id} {instance.file_size_bytes} {instance.file_uuid}"
+
+
+def content_digest(resource: Resource, gone: Iterable[str] = ()) -> str:
+    """Digest the set of stored files: it changes when an instance is added, removed or replaced.
+
+    Those that were deleted on purpose (`gone`) count as there.
+    """
+    files = {stored_file(one) for one in resource.instances}.union(gone)
+    return hashlib.sha256("".join(f"{file}\n" for file in sorted(files)).encode()).hexdigest()
+
+
+def make_plan(resource: Resource, rules: Iterable[Rule], broken: Iterable[Rule], record: Record) -> Plan:
+    """Plan the run of a resource. `broken` are the last valid versions of rules whose files are broken."""
+    content = content_digest(resource, record.gone)
+    verdicts = tuple(judge(rule, resource) for rule in rules)
+    planned = [_planned(verdict.rule, content, record) for verdict in verdicts if verdict.matches]
+    return Plan(
+        content=content,
+        instances=len(resource.instances),
+        verdicts=verdicts,
+        jobs=tuple(job for job in planned if job.publishes or job.destinations),
+        unchanged=tuple(job.rule for job in planned if not job.publishes and not job.destinations),
+        waiting=tuple(rule.name for rule in broken if judge(rule, resource).matches),
+    )
+
+
+def _planned(rule: Rule, content: str, record: Record) -> PlannedJob:
+    destinations = rule.destination_modalities if rule.forwards else ()
+    return PlannedJob(
+        rule,
+        publishes=rule.publishes and not _is_published(rule, content, record),
+        destinations=tuple(name for name in destinations if not _is_sent(rule, name, content, record)),
+    )
+
+
+def _is_published(rule: Rule, content: str, record: Record) -> bool:
+    entry = record.entries.get(rule.name)
+    return entry is not None and not entry.again and (entry.content, entry.fields) == (content, rule.fields_digest())
+
+
+def _is_sent(rule: Rule, destination: str, content: str, record: Record) -> bool:
+    sent = record.sending(rule.name, destination)
+    if sent is None or sent.again or not sent.outcome:
+        return False
+    return (sent.content, sent.fields) == (content, rule.sending_digest())
+
+
+def check_settled(resource: Resource, last_update: datetime, now: datetime, stable_age_s: float, by: Marker) -> None:
+    """Refuse a resource that is still arriving, by Orthanc's clock.
+
+    A restarted Orthanc says IsStable of everything, also in mid-transfer; therefore the age counts too. Where the
+    marker is Orthanc's own event, and nothing came since, Orthanc has measured the age itself.
+    """
+    age_s = (now - last_update).total_seconds()
+    if age_s < -CLOCK_STEP_S:
+        _check_unchanged(resource, stable_age_s, by)
+        return
+    vouched = by.source == "lua" and by.time > last_update.strftime(TIME_FORMAT)
+    if resource.is_stable and (vouched or age_s >= stable_age_s):
+        return
+    # What isn't stable at its age is so in an Orthanc that waits longer than we were told: asked ever more seldom.
+    wait_s = max(STABLE_MARGIN_S, min(max(stable_age_s - age_s + STABLE_MARGIN_S, age_s * 0.1), LONGEST_WAIT_S))
+    raise StillArriving(
+        f"the {resource.level} is still arriving: its last instance came {max(age_s, 0):.0f} s ago", wait_s
+    )
+
+
+def _check_unchanged(resource: Resource, stable_age_s: float, by: Marker) -> None:
+    """Where Orthanc's clock was set back, measure by ours that nothing came since the marker was deferred for this."""
+    earlier = by.error or {}
+    if resource.is_stable and earlier.get("last_update") == resource.last_update:
+        return
+    raise StillArriving(
+        f"Orthanc's clock was set back after the last instance of the {resource.level} came: it is looked at again",
+        stable_age_s + STABLE_MARGIN_S,
+        resource.last_update,
+    )
+
+
+def fate(error: SpoolError, marker: Marker, jitter: float) -> Filing:
+    """Tell what becomes of a marker with this error; `jitter`, of 0.8 to 1.2, keeps many from coming back at once."""
+    wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(marker.deferrals, 20)) * jitter
+    match error.fate:
+        case Fate.RESUME:
+            return Filing(Event.DEFER, counts_attempt=False)
+        case Fate.SETTLE:
+            return Filing(Event.DEFER, counts_attempt=False, due_in_s=getattr(error, "wait_s", STABLE_MARGIN_S))
+        case Fate.WAIT:
+            return Filing(Event.DEFER, counts_attempt=False, due_in_s=wait_s, backs_off=True)
+        case Fate.RETRY if marker.attempts + 1 < MAX_ATTEMPTS:
+            return Filing(Event.DEFER, counts_attempt=True, due_in_s=wait_s, backs_off=True)
+        case Fate.RETRY:
+            return Filing(Event.FAIL, counts_attempt=True)
+        case _:
+            return Filing(Event.FAIL, counts_attempt=False)
+
+
+def worst(filings: Iterable[Filing]) -> Filing:
+    """What becomes of a marker of several rules: any to be tried again, else any failed, else done."""
+    found = list(filings)
+    deferred = [filing for filing in found if filing.event is Event.DEFER]
+    if deferred:
+        return Filing(
+            Event.DEFER,
+            counts_attempt=any(filing.counts_attempt for filing in deferred),
+            due_in_s=min(filing.due_in_s for filing in deferred),
+            backs_off=any(filing.backs_off for filing in deferred),
+        )
+    failed = [filing for filing in found if filing.event is Event.FAIL]
+    return failed[0] if failed else Filing(Event.FINISH, counts_attempt=False)
+
+
+def told(error: SpoolError) -> dict[str, Any]:
+    """What a marker keeps of an error."""
+    content = {"kind": type(error).__name__, "text": str(error)}
+    if instance := getattr(error, "instance_id", ""):
+        content |= {"text": f"instance {instance}: {error}", "instance": instance}
+    if isinstance(error, StillArriving) and error.last_update:
+        content["last_update"] = error.last_update
+    if isinstance(error, DeletionWaits):
+        content["waits_for"] = error.waits_for
+    return content

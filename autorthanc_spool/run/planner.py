@@ -1,0 +1,43 @@
+"""From a resource to its plan: reads from Orthanc what the rules ask for, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.core.record import Record
+from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.rules import Rule, unanswered
+from autorthanc_spool.run import plan
+from autorthanc_spool.run.plan import Plan
+from autorthanc_spool.run.rulebook import RuleSet
+
+
+class Planner:
+    """Draws plans for the rules of one moment, narrowed to those that a marker asks for (None: all)."""
+
+    def __init__(self, orthanc: Orthanc, rules: RuleSet, asked: tuple[str, ...] | None = None) -> None:
+        self._orthanc = orthanc
+        self._chosen = plan.selected(rules.rules, asked)
+        self._broken = plan.selected(_last_valid(rules), asked)
+
+    def plan(self, resource: Resource, record: Record) -> tuple[Resource, Plan]:
+        """Plan the run of a resource; it comes back with its instances, if there is anything to say about them."""
+        rules = (*self._chosen, *self._broken)
+        missing = unanswered(rules, resource)
+        drawn = plan.make_plan(resource, self._chosen, self._broken, record)
+        if not missing and not (drawn.jobs or drawn.unchanged or drawn.waiting):
+            return resource, drawn
+        resource = self._orthanc.with_instances(resource)
+        if missing:
+            resource = self._orthanc.with_first_instances(resource, unanswered(rules, resource))
+        return resource, plan.make_plan(resource, self._chosen, self._broken, record)
+
+
+def deciding(rules: RuleSet) -> list[Rule]:
+    """The rules that decide what matches: of a broken file, its last valid version."""
+    return [*rules.rules, *_last_valid(rules)]
+
+
+def _last_valid(rules: RuleSet) -> Iterable[Rule]:
+    return [broken.last_valid for broken in rules.broken if broken.last_valid]

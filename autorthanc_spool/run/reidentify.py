@@ -1,0 +1,106 @@
+"""Who has this pseudonym: for those who hold the key.
+
+A pseudonym can't be computed backwards. So those whose it may be are taken one after the other, and their pseudonyms
+compared with it: the rule's table first, then the patients in Orthanc, or those of a file.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.core.errors import ResourceMissing, SpoolError, UsageError
+from autorthanc_spool.deidentify.key import Key
+from autorthanc_spool.deidentify.keyring import Keyring
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
+from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.rules import AnonymiseOptions
+from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.rulebook import RuleSet
+
+_ISSUER_OF_PATIENT_ID = "0010,0021"
+
+
+def reidentify(tools: Tools, options: AnonymiseOptions, pseudonym: str, file: Path | None) -> Patient:
+    """Find the patient of a pseudonym under a rule's options; `file` holds candidates, else Orthanc is asked.
+
+    Raises SpoolError when it is nobody's, KeyUnavailable, PseudonymTableInvalid, OrthancUnavailable.
+    """
+    name = options.pseudonym_table
+    table = PseudonymTables(tools.settings.rules_path).read(name) if name else None
+    for PatientID in table.patients(pseudonym.strip()) if table else ():
+        return Patient(PatientID)
+    key = Keyring(tools.settings.pseudonym_key_file, tools.spool).recorded()
+    candidates = _of_file(file) if file else _in_orthanc(tools.orthanc)
+    is_wanted = _is_of(pseudonym, key, options.project)
+    found = next(filter(is_wanted, candidates), None)
+    if found is None:
+        where = "in the file" if file else "in Orthanc"
+        raise SpoolError(
+            f"nobody {where} has this pseudonym in the project {options.project!r}; is it the right rule, "
+            "and is the patient among those who were looked at (--candidates FILE)?"
+        )
+    return found
+
+
+def options_of(rules: RuleSet, name: str) -> AnonymiseOptions:
+    """How a rule anonymises, whether it is active or not; where its file is broken, its last valid version counts."""
+    found = [rule for rule in rules.rules if rule.name == name]
+    found += [one.last_valid for one in rules.broken if one.name == name and one.last_valid]
+    if not found:
+        raise UsageError(f"there is no rule {name}; `autorthanc-spool status` lists them")
+    options = found[0].anonymise
+    if options is None:
+        raise UsageError(f"the rule {name} doesn't anonymise, so it gives nobody a pseudonym")
+    return options
+
+
+def _is_of(pseudonym: str, key: Key, project: str) -> Callable[[Patient], bool]:
+    # Computed ones consist of capitals and digits, however they were copied.
+    wanted, pseudonymiser = pseudonym.strip().upper(), Pseudonymiser(key, project)
+    return lambda patient: pseudonymiser.pseudonym(patient) == wanted
+
+
+def _of_file(path: Path) -> Iterator[Patient]:
+    """Read candidates: one PatientID a line, the issuer after a tab."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"--candidates {path}: it can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--candidates {path}: it isn't text in UTF-8; save it as UTF-8") from None
+    for line in lines:
+        PatientID, _, issuer = line.partition("\t")
+        if PatientID.strip():
+            yield Patient(unicodedata.normalize("NFC", PatientID), issuer)
+
+
+def _in_orthanc(orthanc: Orthanc) -> Iterator[Patient]:
+    """All patients in Orthanc: by their IDs alone first, as issuers are rare and have to be read from files."""
+    orthanc.system()
+    studies = orthanc.study_resources()
+    for study in studies:
+        yield _patient(study)
+    for study in studies:
+        yield from _with_issuers(orthanc, study)
+
+
+def _with_issuers(orthanc: Orthanc, study: Resource) -> Iterator[Patient]:
+    try:
+        whole = orthanc.with_instances(orthanc.resource(study.level, study.resource_id))
+        read = orthanc.with_first_instances(whole, frozenset(series.resource_id for series in whole.series))
+    except ResourceMissing:
+        # It was deleted since the list was made.
+        return
+    for series in read.series:
+        issuer = (series.first_instance_tags or {}).get(_ISSUER_OF_PATIENT_ID, "")
+        if issuer:
+            yield replace(_patient(study), IssuerOfPatientID=issuer)
+
+
+def _patient(study: Resource) -> Patient:
+    return Patient(study.patient_tags.get("PatientID", ""), "", study.study_tags.get("StudyInstanceUID", ""))

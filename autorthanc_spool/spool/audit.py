@@ -1,0 +1,135 @@
+"""The audit log: one JSON line for each export that was made or that failed, for whoever has to account for it.
+
+*What has left must be in it.* So the line and what it tells are one atomic write: the ledger's record of the resource
+*owes* the line (`Record.owing`) from the moment that it holds the work, and `settle` pays: it appends what is owed and
+makes that durable, then clears it from the ledger. A crash between the two repeats the line, equal in every field; it
+never loses one. While the log can't be written, nothing new leaves: `check` is asked before each export, and raises
+an error that waits.
+
+*Who owns the file.* It is opened for each line, with O_APPEND, so that logrotate may rename it at any time, and several
+processes may share it. A line is one write; where a full disk cuts it short, the next one begins on a line of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.core.errors import AuditUnavailable
+from autorthanc_spool.core.record import Record
+from autorthanc_spool.disk import durable
+from autorthanc_spool.spool.ledger import Ledger
+
+MODE = 0o640
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much left: instances and bytes."""
+
+    instances: int = 0
+    size_bytes: int = 0
+
+
+def line(resource: Resource, rule: str, outcome: str, amount: Amount, **more: Any) -> Line:
+    """Say what became of a rule's work on a resource: ``published``, ``forwarded``, ``deleted`` or ``failed``.
+
+    `more` holds `time` (UTC, ISO 8601), and what else belongs to the outcome: `destination`, `error` (a kind, no
+    text). The patient doesn't appear; whoever has a StudyInstanceUID can find its lines by the UID's SHA-256.
+    """
+    StudyInstanceUID = resource.study_tags.get("StudyInstanceUID", "")
+    return {
+        "outcome": outcome,
+        "rule": rule,
+        "level": str(resource.level),
+        "id": resource.resource_id,
+        "study_uid_sha256": hashlib.sha256(StudyInstanceUID.encode()).hexdigest(),
+        "instances": amount.instances,
+        "bytes": amount.size_bytes,
+        **more,
+    }
+
+
+class AuditLog:
+    """The file of AUTORTHANC_AUDIT_LOG; without one, nothing is owed and nothing written."""
+
+    def __init__(self, path: Path | None, host: str, owner: tuple[int, int] | None = None) -> None:
+        self._path = path
+        self._host = host
+        self._owner = owner
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an audit log."""
+        return self._path is not None
+
+    def check(self) -> None:
+        """Raise AuditUnavailable when the log can't be written to; ask before anything leaves."""
+        if self._path:
+            os.close(self._open(self._path))
+
+    def settle(self, ledger: Ledger, record: Record) -> Record:
+        """Append the lines that the record owes, and clear them. Raises AuditUnavailable; then they stay owed."""
+        if not self._path or not record.owed:
+            return record
+        for owed in record.owed:
+            self._append(self._path, owed)
+        return ledger.write(replace(record, owed=()))
+
+    def _append(self, path: Path, content: Line) -> None:
+        data = (json.dumps({**content, "host": self._host}, ensure_ascii=False) + "\n").encode()
+        descriptor = self._open(path)
+        try:
+            if _is_cut_short(descriptor):
+                data = b"\n" + data
+            written = os.write(descriptor, data)
+            os.fsync(descriptor)
+        except OSError as error:
+            raise _unavailable(path, error.strerror) from None
+        finally:
+            os.close(descriptor)
+        if written != len(data):
+            raise _unavailable(path, "the disk is full")
+
+    def _open(self, path: Path) -> int:
+        try:
+            is_new = not path.exists()
+            # Without waiting: somebody may have put a pipe there.
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, MODE)
+            try:
+                self._introduce(path, descriptor, is_new)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise _unavailable(path, error.strerror) from None
+        return descriptor
+
+    def _introduce(self, path: Path, descriptor: int, is_new: bool) -> None:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _unavailable(path, "it is no file")
+        if is_new:
+            os.fchmod(descriptor, MODE)
+            if self._owner:
+                os.fchown(descriptor, *self._owner)
+            durable.sync_directory(path.parent)
+
+
+def _is_cut_short(descriptor: int) -> bool:
+    size_bytes = os.fstat(descriptor).st_size
+    return size_bytes > 0 and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
+
+
+def _unavailable(path: Path, reason: str | None) -> AuditUnavailable:
+    return AuditUnavailable(
+        f"the audit log {path} can't be written ({reason}), so nothing is exported; mend it (AUTORTHANC_AUDIT_LOG)"
+    )

@@ -1,0 +1,254 @@
+"""The directories of the spool: making them, listing them, reading markers, and moving without overwriting.
+
+What the moves mean, and who may make them when, is told in `spool`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from autorthanc_spool.core import marker
+from autorthanc_spool.core.errors import MarkerError, SpoolUnavailable, UsageError
+from autorthanc_spool.core.marker import Marker
+from autorthanc_spool.core.states import State
+from autorthanc_spool.disk import durable
+
+# An empty or unparsable file may still be written to by a person's editor or `cp`.
+REST_S = 2.0
+# So far may the clocks of two machines differ that share a spool.
+CLOCK_TOLERANCE_S = 300.0
+# Orthanc writes here as another user of the same group; the new files inherit the group.
+SHARED_MODE = 0o2770
+PRIVATE_MODE = 0o2750
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One marker's file: its state, its name, and its path."""
+
+    state: State
+    name: str
+    path: Path
+
+
+class Shelves:
+    """One spool directory, as far as looking and moving go."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self.root = root
+        self._clock = clock
+        self._parsed: dict[Path, tuple[tuple[int, int, int], Marker | MarkerError]] = {}
+
+    def lay_out(self, owner: tuple[int, int] | None = None) -> None:
+        """Make the folders that are missing; as root, give new ones to the owner (UID, GID)."""
+        for name in ("", "tmp", *(str(state) for state in State), "locks"):
+            _make_directory(self.root / name, SHARED_MODE, owner)
+        for name in ("ledger", "ledger/names", "state", "state/filing", "state/rules"):
+            _make_directory(self.root / name, PRIVATE_MODE, owner)
+
+    def directory(self, state: State) -> Path:
+        """The directory of a state."""
+        return self.root / state
+
+    def items(self, state: State) -> list[Item]:
+        """List the markers of a state, oldest name first. Only ``*.json`` without a leading dot counts."""
+        folder = self.directory(state)
+        folders = sorted(folder.glob("????-??-??")) if state is State.DONE else [folder]
+        return [Item(state, name, place / name) for place in folders for name in _names(place)]
+
+    def read(self, item: Item) -> Marker:
+        """Read a marker. Raises MarkerError when it names nothing, FileNotFoundError when it is gone."""
+        status = item.path.lstat()
+        version = (status.st_ino, status.st_mtime_ns, status.st_size)
+        known = self._parsed.get(item.path)
+        if known is None or known[0] != version:
+            known = (version, _parse(item, status))
+            # The cache spares thousands of waiting markers from being read at each scan; it is no second truth.
+            if len(self._parsed) > 50_000:
+                self._parsed.clear()
+            self._parsed[item.path] = known
+        if isinstance(known[1], MarkerError):
+            raise known[1]
+        return known[1]
+
+    def find(self, fragment: str) -> Item:
+        """Find the one marker whose name, or path below the spool, holds the fragment."""
+        if not fragment.strip():
+            raise UsageError("an empty name is part of every marker's; `autorthanc-spool list` shows what there is")
+        named = [item for state in State for item in self.items(state)]
+        exact = [item for item in named if fragment in (item.name, item.name.removesuffix(".json"), str(item.path))]
+        found = exact or [item for item in named if fragment in f"{item.path.relative_to(self.root)}"]
+        if not found:
+            raise UsageError(f"no marker's name holds {fragment!r}; `autorthanc-spool list` shows what there is")
+        if len(found) > 1:
+            some = ", ".join(f"{item.path.relative_to(self.root)}" for item in found[:4])
+            more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+            raise UsageError(f"{fragment!r} could be any of {some}{more}; name a part that only one of them has")
+        return found[0]
+
+    def waiting_keys(self, *states: State) -> set[str]:
+        """The keys of all resources that have a marker in one of these states."""
+        items = (item for state in states for item in self.items(state))
+        return {key for item in items if (key := self.key_of(item))}
+
+    def next_due_s(self) -> float | None:
+        """Seconds until something that lies here becomes due; None when nothing does."""
+        now = self._clock()
+        times = [self.due_in_s(item) for item in self.items(State.DEFERRED)]
+        times += [_rested_at(item) - now for item in self.items(State.INCOMING) if self.may_be_unfinished(item)]
+        return max(0.0, min(times)) if times else None
+
+    def due_in_s(self, item: Item) -> float:
+        """Seconds until a deferred marker is due; infinite when it is gone."""
+        now = self._clock()
+        wait_s = _mtime(item) - now
+        if wait_s > CLOCK_TOLERANCE_S and self._filed_after(item, now + CLOCK_TOLERANCE_S):
+            # The clock was set back since: then there is nothing to measure the wait by, and it could last for years.
+            return 0.0
+        return wait_s
+
+    def _filed_after(self, item: Item, time_s: float) -> bool:
+        with suppress(FileNotFoundError, MarkerError):
+            filed = self.read(item).filed or {}
+            return str(filed.get("time", "")) > datetime.fromtimestamp(time_s, UTC).strftime(marker.TIME_FORMAT)
+        return False
+
+    def is_resting(self) -> bool:
+        """Whether something in ``incoming/`` is too young to be judged."""
+        return any(self.may_be_unfinished(item) and not self.has_rested(item) for item in self.items(State.INCOMING))
+
+    def waiting(self, keys: Collection[str], *states: State) -> Iterator[Item]:
+        """Find the markers of some resources; only those whose names don't tell are read, there may be thousands."""
+        for state in states:
+            folder = self.directory(state)
+            for name in _names(folder):
+                named = _key_in(name)
+                item = Item(state, name, folder / name) if named is None or named in keys else None
+                if item and self.key_of(item) in keys:
+                    yield item
+
+    def key_of(self, item: Item) -> str:
+        """The key of a marker's resource; "" when it names none."""
+        return _key_in(item.name) or self._content_key(item) or ""
+
+    def _content_key(self, item: Item) -> str | None:
+        with suppress(FileNotFoundError, MarkerError):
+            return self.read(item).key
+        return None
+
+    def put(self, new_marker: Marker) -> Item:
+        """Drop a new marker into ``incoming/``, as the Lua script does. Raises SpoolUnavailable."""
+        scratch = self.root / "tmp" / f".{os.getpid()}-{marker.file_name(new_marker)}"
+        with durable.passing_trouble(SpoolUnavailable, "the spool"):
+            scratch.unlink(missing_ok=True)
+            durable.create(scratch, marker.dump(new_marker))
+            path = self.relocate(scratch, State.INCOMING, marker.file_name(new_marker))
+        return Item(State.INCOMING, path.name, path)
+
+    def relocate(self, source: Path, state: State, name: str) -> Path:
+        while True:
+            path = self.free_path(state, name)
+            with suppress(FileExistsError):
+                durable.move(source, path)
+                return path
+
+    def free_path(self, state: State, name: str) -> Path:
+        folder = self.directory(state)
+        if state is State.DONE:
+            folder = folder / datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
+            if not folder.is_dir():
+                _make_directory(folder, SHARED_MODE, _owner_of(self.directory(state)))
+        path, number = folder / name, 1
+        while os.path.lexists(path):
+            number += 1
+            path = folder / f"{name.removesuffix('.json')}.{number}.json"
+        return path
+
+    def may_be_unfinished(self, item: Item) -> bool:
+        """Whether somebody may still be writing the file: it is empty, or can't be understood."""
+        try:
+            self.read(item)
+            return item.path.lstat().st_size == 0
+        except MarkerError:
+            return True
+        except FileNotFoundError:
+            return False
+
+    def has_rested(self, item: Item) -> bool:
+        now = self._clock()
+        # A time in the future means that the clock was set back: then there is nothing to measure the rest by.
+        return not now < _rested_at(item) <= now + REST_S
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - thousands of names, and no paths are needed of most
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
+
+
+def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
+    if not stat.S_ISREG(status.st_mode):
+        return MarkerError(
+            "it is no regular file (a folder, a link, a pipe); a marker is a small JSON object in a file"
+        )
+    if status.st_size > marker.MAX_SIZE_BYTES:
+        return MarkerError(f"it has {status.st_size} bytes; a marker is a small JSON object")
+    try:
+        return marker.parse(item.name, item.path.read_bytes())
+    except MarkerError as error:
+        return error
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        return MarkerError(f"it can't be read: {error.strerror}; mend its owner or permissions, or remove it")
+
+
+@lru_cache(maxsize=100_000)
+def _key_in(name: str) -> str | None:
+    # Remembered, because all names are looked at for each marker that is claimed.
+    named = marker.named_resource(name)
+    return f"{named[0]}-{named[1]}" if named else None
+
+
+def _rested_at(item: Item) -> float:
+    # The change time can't be set by `touch -d` or `cp -p`, and a rename renews it.
+    try:
+        return item.path.lstat().st_ctime + REST_S
+    except FileNotFoundError:
+        return 0.0
+
+
+def _mtime(item: Item) -> float:
+    try:
+        return item.path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _owner_of(folder: Path) -> tuple[int, int] | None:
+    if os.geteuid() != 0:
+        return None
+    status = folder.stat()
+    return status.st_uid, status.st_gid
+
+
+def _make_directory(folder: Path, mode: int, owner: tuple[int, int] | None) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return
+    if owner:
+        os.chown(folder, *owner)
+    folder.chmod(mode)
+    durable.sync_directory(folder.parent)

@@ -1,0 +1,252 @@
+"""The spool: the directory is the state. The only mover of markers and the only taker of locks.
+
+::
+
+    tmp/  incoming/  processing/  deferred/  failed/  hold/  done/YYYY-MM-DD/  locks/  ledger/  state/
+
+The protocol, told once:
+
+*Claim.* Lock, then rename. The lock is that of the *resource* (``locks/study-ID.lock``, flock, never waited for); the
+rename from ``incoming/`` or ``deferred/`` to ``processing/`` decides who has the marker. The lock says that its owner
+is alive, because the kernel drops it with the process, and keeps two runs of one resource apart. Markers are never
+locked themselves. What asks for the work to be done *again* is written into the ledger before the rename, so that a
+crash between the two repeats it instead of forgetting it.
+
+*Recover.* A file in ``processing/`` whose lock can be taken has no owner: it goes to ``deferred/``, due now. No lease,
+no time-out.
+
+*File.* The marker is renamed to its new directory, and its record over it; how a full disk or a crash in between can't
+lose it stands in `filing`. A marker that is gone from ``processing/`` was taken by a person, and is left to him.
+
+Lock files don't pile up; how that is safe stands in `locks`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autorthanc_spool.core.errors import MarkerError, SpoolError, UsageError
+from autorthanc_spool.core.marker import Marker
+from autorthanc_spool.core.states import Event, State, target
+from autorthanc_spool.disk import durable, locks
+from autorthanc_spool.disk.locks import ResourceLock
+from autorthanc_spool.spool.directories import Clock, Item
+from autorthanc_spool.spool.filing import Cabinet, record_of, utc
+from autorthanc_spool.spool.ledger import Ledger, LedgerError
+
+# A marker that took this many processes down with it is more than bad luck.
+MAX_DEATHS = 50
+# More than the record of an ordinary study, with the checksums of its files.
+PROBE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A marker in ``processing/`` that is ours, with the lock of its resource.
+
+    `companions` are the other markers of the resource that waited when it was claimed, and ask for no more.
+    """
+
+    item: Item
+    marker: Marker
+    lock: ResourceLock
+    companions: tuple[Item, ...]
+    inode: int
+
+    def is_ours(self) -> bool:
+        """Whether the marker still lies in ``processing/``: a person may have taken it away."""
+        with suppress(FileNotFoundError):
+            return self.item.path.stat().st_ino == self.inode
+        return False
+
+
+class Spool(Cabinet):
+    """One spool directory, shared with Orthanc, with other processes, and with a person at a shell."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        super().__init__(root, clock)
+        self.ledger = Ledger(root / "ledger")
+
+    # The life of a marker
+
+    def claims(self) -> Iterator[Claim]:
+        """Claim what is due, one after the other, until nothing is left whose resource nobody works on.
+
+        The consumer files each claim before it asks for the next one.
+        """
+        found = True
+        while found:
+            found = False
+            for item in self._due():
+                claim = None
+                with suppress(FileNotFoundError):
+                    claim = self._claim(item)
+                if claim:
+                    found = True
+                    yield claim
+
+    def recover(self) -> list[Item]:
+        """Take back what dead processes left: markers to ``deferred/``, half-filed records to their markers."""
+        self.complete_filing()
+        return [item for item in self.items(State.PROCESSING) if self._recover(item)]
+
+    def sweep_locks(self) -> list[str]:
+        """Remove the lock files of dead processes, and name them. One that is held stays."""
+        swept = []
+        for path in sorted((self.root / "locks").glob("*.lock")):
+            lock = self.try_lock(path.stem)
+            if lock:
+                lock.release()
+                swept.append(path.name)
+        return swept
+
+    def file(self, claim: Claim, event: Event, result: Marker, due_in_s: float = 0.0) -> Item | None:
+        """File a claim with its record, and its companions with it; None when a person had taken it."""
+        try:
+            if not claim.is_ours():
+                return None
+            filed = self._move_filed(claim.item, event, record_of(result), due_in_s)
+            for companion in claim.companions if filed else ():
+                self._supersede(companion, claim)
+            return filed
+        finally:
+            claim.lock.release()
+
+    def make_due(self, kinds: set[str]) -> None:
+        """Make the deferred markers due now whose error is of one of these kinds: its cause is gone."""
+        self._wake(lambda found: bool(kinds.intersection(found.error_kinds)))
+
+    def make_due_behind(self, key: str) -> None:
+        """Make the deferred markers due now that wait for this resource."""
+        self._wake(lambda found: (found.error or {}).get("waits_for") == key)
+
+    def _wake(self, is_meant: Callable[[Marker], bool]) -> None:
+        for item in self.items(State.DEFERRED):
+            # Only its owner may set a marker's time: where processors run as several users, each does it for its own.
+            with suppress(FileNotFoundError, MarkerError, PermissionError):
+                if is_meant(self.read(item)):
+                    os.utime(item.path, (self._clock(), self._clock()))
+
+    def try_writing(self) -> None:
+        """Write a little, and remove it. Raises OSError: on a full disk markers can be moved, but nothing be noted."""
+        probe = self.root / "state" / f".probe-{os.getpid()}"
+        probe.unlink(missing_ok=True)
+        durable.create(probe, bytes(PROBE_BYTES))
+        probe.unlink()
+
+    def move(self, item: Item, event: Event) -> Item:
+        """Move a marker for a person: what `mv` would do, with the transitions checked."""
+        state = target(item.state, event)
+        if state is None:
+            raise UsageError(f"{item.name} is in {item.state}/: {event} isn't possible there")
+        path = self.relocate(item.path, state, item.name)
+        return Item(state, path.name, path)
+
+    def delete(self, item: Item, wait_s: float = 10.0) -> None:
+        """Remove a marker for a person, and record that its resource is refused, so that it isn't brought back."""
+        with suppress(MarkerError):
+            found = self.read(item)
+            with self.locked(found.key, wait_s):
+                record = self.ledger.read(found.key)
+                self.ledger.write(replace(record, refused=utc(self._clock())))
+        item.path.unlink(missing_ok=True)
+
+    # Locks
+
+    @contextmanager
+    def locked(self, key: str, wait_s: float) -> Iterator[None]:
+        """Hold a lock, waiting for it if need be."""
+        lock = locks.take(self.root / "locks", key, wait_s)
+        if lock is None:
+            raise SpoolError(f"{key} is being worked on; try again when its marker has left processing/")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # Inside
+
+    def _due(self) -> Iterator[Item]:
+        yield from self.items(State.INCOMING)
+        yield from (item for item in self.items(State.DEFERRED) if self.due_in_s(item) <= 0)
+
+    def _claim(self, item: Item) -> Claim | None:
+        try:
+            found = self.read(item)
+        except MarkerError as error:
+            self._judge_unreadable(item, error)
+            return None
+        if item.state is State.INCOMING and self.may_be_unfinished(item) and not self.has_rested(item):
+            return None
+        lock = self.try_lock(found.key)
+        if lock is None:
+            return None
+        claim = None
+        try:
+            # It may have been moved, or replaced by another one, before we had the lock.
+            if self.read(item) == found:
+                claim = self._take(item, found, lock)
+            return claim
+        finally:
+            if claim is None:
+                lock.release()
+
+    def _take(self, item: Item, found: Marker, lock: ResourceLock) -> Claim | None:
+        status = item.path.stat()
+        again = item.state is State.INCOMING and found.asks_again
+        if again:
+            # A record that can't be understood is judged by the run, which puts the marker aside with the reason.
+            with suppress(LedgerError):
+                self.ledger.write(self.ledger.read(found.key).asked_again(found.rules))
+        path = self.relocate(item.path, State.PROCESSING, item.name)
+        claimed = Item(State.PROCESSING, path.name, path)
+        if path.stat().st_ino != status.st_ino:
+            # A person put another file there between our reading and our renaming: it gets its own turn.
+            self.relocate(path, item.state, item.name)
+            return None
+        companions = tuple(
+            other
+            for other in self.waiting({found.key}, State.INCOMING, State.DEFERRED)
+            if self._asks_no_more(other, found, again)
+        )
+        counted = found.restarted() if item.state is State.INCOMING else found
+        return Claim(claimed, counted, lock, companions, status.st_ino)
+
+    def _asks_no_more(self, other: Item, claimed: Marker, again: bool) -> bool:
+        with suppress(FileNotFoundError, MarkerError):
+            found = self.read(other)
+            other_again = other.state is State.INCOMING and found.asks_again
+            return claimed.covers(found) and (again or not other_again)
+        return False
+
+    def _supersede(self, item: Item, claim: Claim) -> None:
+        with suppress(FileNotFoundError, MarkerError):
+            found = self.read(item)
+            record = replace(found, error=None, outcomes={}, extra={**found.extra, "superseded_by": claim.item.name})
+            self._move_filed(item, Event.SUPERSEDE, record_of(record))
+
+    def _recover(self, item: Item) -> bool:
+        try:
+            found = self.read(item)
+        except FileNotFoundError:
+            return False
+        except MarkerError as error:
+            return self._judge_unreadable(item, error)
+        lock = self.try_lock(found.key)
+        if lock is None:
+            return False
+        try:
+            # Its owner may have filed it between our listing and our locking: then the move below finds nothing.
+            dead = replace(found, deaths=found.deaths + 1, error=_died(found.deaths + 1))
+            event = Event.FAIL if dead.deaths > MAX_DEATHS else Event.DEFER
+            return self._move_filed(item, event, record_of(dead)) is not None
+        finally:
+            lock.release()
+
+
+def _died(times: int) -> dict[str, object]:
+    return {"kind": "WorkerDied", "text": f"the process that worked on it died ({times} of {MAX_DEATHS} times)"}
