@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from autorthanc_spool.actions.keyring import KEY_ID
 from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
@@ -22,7 +23,6 @@ from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
 from autorthanc_spool.deidentify.errors import AnonymiserDied, DeidentificationError, PatientsMixed, ProgramMistake
 from autorthanc_spool.deidentify.file import Deidentified, Held, Identity
-from autorthanc_spool.deidentify.keyring import KEY_ID
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.worker import Recipe
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core.dicom import Resource
-from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.rules import AnonymiseOptions
 

@@ -18,7 +18,6 @@ from autorthanc_spool import actions
 from autorthanc_spool.core import marker
 from autorthanc_spool.core.errors import MarkerError, RulesInvalid
 from autorthanc_spool.core.states import State
-from autorthanc_spool.disk.usage import Usage
 from autorthanc_spool.rules import Rule
 from autorthanc_spool.run.plan import Plan
 from autorthanc_spool.run.wiring import Checked, Status
@@ -88,18 +87,19 @@ def show_status(found: Status, as_json: bool) -> None:
     console.print(table)
     for problem in found.folder_problems:
         console.print(Text(problem, style="bold red"), soft_wrap=True)
-    console.print(_usage_sentence(found.usage), highlight=False, markup=False, soft_wrap=True)
+    console.print(_usage_sentence(found), highlight=False, markup=False, soft_wrap=True)
     _show_rules(console, found)
     if found.counts[State.FAILED]:
         click.echo("`autorthanc-spool list failed` tells why; `autorthanc-spool requeue MARKER` tries again", err=True)
 
 
-def _usage_sentence(usage: Usage) -> str:
+def _usage_sentence(found: Status) -> str:
+    usage = found.usage
     heaps = {"done/": usage.done, "ledger/": usage.ledger, "tmp/": usage.tmp}
     held = ", ".join(f"{name} {decimal(heap.size_bytes)} in {heap.files:,} files" for name, heap in heaps.items())
     free = {"spool": usage.spool_free_bytes, "output": usage.output_free_bytes}
     room = ", ".join(f"{name} {'missing' if size is None else decimal(size)}" for name, size in free.items())
-    kept = f"{_days(usage.done_retention_days)}, what no rule matched {_days(usage.done_unmatched_retention_days)}"
+    kept = f"{_days(found.done_retention_days)}, what no rule matched {_days(found.done_unmatched_retention_days)}"
     return f"holds    {held}\nfree     {room}\nrecords  kept {kept}"
 
 
@@ -146,7 +146,11 @@ def _status_object(found: Status) -> dict[str, Any]:
         "folder_problems": list(found.folder_problems),
         "oldest_incoming": found.oldest_incoming or None,
         "next_due_s": found.next_due_s,
-        "usage": asdict(found.usage),
+        "usage": asdict(found.usage)
+        | {
+            "done_retention_days": found.done_retention_days,
+            "done_unmatched_retention_days": found.done_unmatched_retention_days,
+        },
         "rules": {
             "active": [rule.name for rule in rules.rules if rule.is_active] if rules else [],
             "inactive": [rule.name for rule in rules.rules if not rule.is_active] if rules else [],

@@ -1,4 +1,4 @@
-"""How much the spool holds, how much room is left, and how long records are kept."""
+"""How much the spool holds, and how much room is left."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from autorthanc_spool.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -29,21 +27,16 @@ class Usage:
     tmp: Heap
     spool_free_bytes: int | None
     output_free_bytes: int | None
-    done_retention_days: int
-    done_unmatched_retention_days: int
 
 
-def usage(settings: Settings) -> Usage:
+def usage(spool: Path, output: Path) -> Usage:
     """Look through the spool."""
-    spool = settings.spool_path
     return Usage(
         done=_heap(spool / "done"),
         ledger=_heap(spool / "ledger"),
         tmp=_heap(spool / "tmp"),
         spool_free_bytes=free_bytes(spool),
-        output_free_bytes=free_bytes(settings.output_path),
-        done_retention_days=settings.done_retention_days,
-        done_unmatched_retention_days=settings.done_unmatched_retention_days,
+        output_free_bytes=free_bytes(output),
     )
 
 

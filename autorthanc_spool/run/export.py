@@ -14,13 +14,13 @@ from typing import Any
 
 from autorthanc_spool.actions import Job, Place, Product, publishing_action
 from autorthanc_spool.actions.anonymiser import Anonymiser
+from autorthanc_spool.actions.keyring import KEY_ID
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import MarkerTaken, OutputConflict, StillArriving
 from autorthanc_spool.core.marker import TIME_FORMAT
 from autorthanc_spool.core.record import Entry, Intent, Record
-from autorthanc_spool.deidentify.keyring import KEY_ID
 from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.output import publish

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import ResourceMissing, SpoolError, UsageError
 from autorthanc_spool.deidentify.key import Key
-from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.orthanc.client import Orthanc

@@ -20,12 +20,12 @@ from types import FrameType
 from typing import Any
 
 from autorthanc_spool.actions.anonymiser import Anonymiser
+from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Level, resource_key
 from autorthanc_spool.core.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolError, Unavailable
 from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.errors import PseudonymTableInvalid
-from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.disk.usage import Usage, usage
@@ -135,6 +135,8 @@ class Status:
     orthanc: str
     orthanc_url: str
     usage: Usage
+    done_retention_days: int
+    done_unmatched_retention_days: int
     folder_problems: tuple[str, ...]
 
 
@@ -160,7 +162,9 @@ def status(settings: Settings) -> Status:
         rules_problem=problem,
         orthanc=answer,
         orthanc_url=settings.orthanc_url,
-        usage=usage(settings),
+        usage=usage(spool.root, settings.output_path),
+        done_retention_days=settings.done_retention_days,
+        done_unmatched_retention_days=settings.done_unmatched_retention_days,
         folder_problems=tuple(_replaced(settings, spool)),
     )
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.deidentify.errors import AnonymiserDied, KeyUnavailable, Malformed
 from autorthanc_spool.deidentify.file import Deidentified
-from autorthanc_spool.deidentify.keyring import Keyring
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.profile import Profile
 from autorthanc_spool.deidentify.worker import Recipe
