@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from autorthanc_spool import rules
 from autorthanc_spool.actions.download import Download
 from autorthanc_spool.actions.forward import Forward
-from autorthanc_spool.actions.job import Delivery, Job, Place, Product, PublishingAction, SendingAction, Sent
+from autorthanc_spool.actions.job import Delivery, Job, Product, PublishingAction, SendingAction, Sent
 from autorthanc_spool.actions.zip import Zip
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "SENDING",
     "Delivery",
     "Job",
-    "Place",
     "Product",
     "PublishingAction",
     "SendingAction",

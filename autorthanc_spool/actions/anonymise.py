@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autorthanc_spool.actions.keyring import KEY_ID
 from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
+from autorthanc_spool.core.outcome import PSEUDONYM, PSEUDONYM_KEY, WITHHELD
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
 from autorthanc_spool.deidentify.errors import AnonymiserDied, DeidentificationError, PatientsMixed, ProgramMistake
@@ -66,9 +66,9 @@ class Anonymised:
         """Tell whose pseudonym it is made with, and what is withheld and why."""
         with self._lock:
             withheld = dict(sorted(self._withheld.items()))
-        details: dict[str, Any] = {"pseudonym": self._identity.pseudonym, KEY_ID: self._recipe.key.id}
+        details: dict[str, Any] = {PSEUDONYM: self._identity.pseudonym, PSEUDONYM_KEY: self._recipe.key.id}
         if withheld:
-            details["withheld"] = {"count": len(withheld), "instances": withheld}
+            details[WITHHELD] = {"count": len(withheld), "instances": withheld}
         if len(withheld) == self._count:
             raise EverythingWithheld(
                 f"none of the {self._count} files may leave, as none can be anonymised with certainty; the record "

@@ -6,7 +6,7 @@ import threading
 
 from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import fetch_all
-from autorthanc_spool.actions.job import Job, Place, Product
+from autorthanc_spool.actions.job import Job, Product
 from autorthanc_spool.core.dicom import Instance
 from autorthanc_spool.output.folders import WORKING, Delivered, WorkingFolder, output_trouble, tree_digest
 
@@ -20,25 +20,25 @@ class Download:
         """Tell in a few words what `run` will do."""
         return f"download {instances} instances"
 
-    def run(self, job: Job, place: Place) -> Product:
+    def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
         """Do it."""
-        folders = Folders(place.working)
+        folders = Folders(working)
 
         def fetch(instance: Instance) -> Delivered | None:
-            folder, name = job.content.paths[instance.resource_id]
+            folder, file_name = job.content.paths[instance.resource_id]
             stream = job.content.open(instance)
             if stream is None:
                 return None
             folders.need(folder)
-            with place.working.add(folder, name) as file:
+            with working.add(folder, file_name) as file:
                 for chunk in stream:
                     file.write(chunk)
-            return Delivered(f"{folder}/{name}", stream.size_bytes, stream.md5)
+            return Delivered(f"{folder}/{file_name}", stream.size_bytes, stream.md5)
 
         with output_trouble():
             files = fetch_all(job, fetch)
-            place.working.sync(sorted(folders.made))
-        return Product(place.name, place.name + WORKING, place.working.inode, files, tree_digest(files))
+            working.sync(sorted(folders.made))
+        return Product(name, name + WORKING, working.inode, files, tree_digest(files))
 
 
 class Folders:

@@ -36,14 +36,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a publication is made: ``OUT/RULE/NAME.WORKING``, open."""
-
-    name: str
-    working: WorkingFolder
-
-
-@dataclass(frozen=True)
 class Product:
     """What an action made in the working directory.
 
@@ -107,9 +99,12 @@ class Action(Protocol):
 
 
 class PublishingAction(Action, Protocol):
-    """Makes something in an empty working directory. What it returns is durable, and not visible to anybody yet."""
+    """Makes something in an empty working directory, ``OUT/RULE/NAME.WORKING``.
 
-    def run(self, job: Job, place: Place) -> Product:
+    What it returns is durable, and not visible to anybody yet.
+    """
+
+    def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
         """Do it."""
 
 

@@ -8,21 +8,18 @@ exchanged key is noticed before anything is made with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from autorthanc_spool.core.errors import MarkerError, SpoolError, SpoolUnavailable
+from autorthanc_spool.core.errors import KeyUnavailable, MarkerError, SpoolError, SpoolUnavailable
+from autorthanc_spool.core.outcome import PSEUDONYM_KEY, Outcome
 from autorthanc_spool.core.states import State
-from autorthanc_spool.deidentify.errors import KeyUnavailable
 from autorthanc_spool.deidentify.key import Key, open_key
 from autorthanc_spool.disk import durable, locks
 from autorthanc_spool.spool.spool import Spool
 
 FORMAT = 1
-
-# The key's id in records: of the ledger's entries and of what is told about a rule's work.
-KEY_ID = "pseudonym_key"
 
 # Making a key takes milliseconds; who waits longer waits for a process that hangs.
 _WAIT_S = 30.0
@@ -85,17 +82,15 @@ class Keyring:
         for key in self._spool.ledger.keys():  # noqa: SIM118 - a ledger is no dictionary
             with suppress(SpoolError):
                 for details in self._spool.ledger.read(key).details():
-                    if KEY_ID in details:
-                        yield str(details[KEY_ID])
+                    if PSEUDONYM_KEY in details:
+                        yield str(details[PSEUDONYM_KEY])
         for item in (item for state in State for item in self._spool.items(state)):
             with suppress(MarkerError, FileNotFoundError):
-                yield from _named_in(self._spool.read(item).outcomes)
+                yield from _named_in(self._spool.read(item).outcomes.values())
 
 
-def _named_in(told: object) -> Iterator[str]:
-    """The ids in what a marker tells about rules; about what was sent, it does so further inside."""
-    if isinstance(told, Mapping):
-        if KEY_ID in told:
-            yield str(told[KEY_ID])
-        for one in told.values():
-            yield from _named_in(one)
+def _named_in(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    for outcome in outcomes:
+        if PSEUDONYM_KEY in outcome.details:
+            yield str(outcome.details[PSEUDONYM_KEY])
+        yield from _named_in(outcome.forward.values())

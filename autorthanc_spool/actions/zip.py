@@ -10,12 +10,20 @@ from typing import IO
 
 from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import fetch_all
-from autorthanc_spool.actions.job import Job, Place, Product
+from autorthanc_spool.actions.job import Job, Product
 from autorthanc_spool.core.dicom import Instance
 from autorthanc_spool.core.errors import ArchiveDamaged
+from autorthanc_spool.core.outcome import ARCHIVE_BYTES, ARCHIVE_MD5
 from autorthanc_spool.disk import archive
 from autorthanc_spool.disk.archive import ArchiveWriter, Packer
-from autorthanc_spool.output.folders import CHUNK_BYTES, WORKING, Delivered, archive_digest, output_trouble
+from autorthanc_spool.output.folders import (
+    CHUNK_BYTES,
+    WORKING,
+    Delivered,
+    WorkingFolder,
+    archive_digest,
+    output_trouble,
+)
 
 # All threads together keep no more than this in memory. What is larger than a thread's share isn't kept, but written
 # while it is fetched.
@@ -31,26 +39,26 @@ class Zip:
         """Tell in a few words what `run` will do."""
         return f"zip {instances} instances"
 
-    def run(self, job: Job, place: Place) -> Product:
+    def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
         """Do it."""
-        name = f"{place.name}.zip"
+        source, name = f"{name}{WORKING}/{name}.zip", f"{name}.zip"
         with output_trouble():
-            with place.working.add(".", name) as file:
+            with working.add(".", name) as file:
                 writer = ArchiveWriter(file)
                 files = fetch_all(job, _Packing(job, writer).fetch)
                 writer.finish()
-            place.working.sync([])
-            with place.working.read(name) as file:
+            working.sync([])
+            with working.read(name) as file:
                 _test(job, file, files)
                 md5 = _md5(job, file)
                 status = os.fstat(file.fileno())
         return Product(
             published_name=name,
-            source=f"{place.name}{WORKING}/{name}",
+            source=source,
             inode=status.st_ino,
             files=files,
             tree=archive_digest(status.st_size, md5),
-            details={"archive_bytes": status.st_size, "archive_md5": md5},
+            details={ARCHIVE_BYTES: status.st_size, ARCHIVE_MD5: md5},
         )
 
 

@@ -45,8 +45,8 @@ def summary(spool: Spool, item: Item) -> dict[str, Any]:
         except MarkerError as error:
             return {**content, "error": marker.recorded_reason(item.path.read_bytes()) or str(error)}
         content |= {"level": str(found.level), "id": found.resource_id, "source": found.source}
-        content |= {"attempts": found.attempts, "error": (found.error or {}).get("text")}
-        content["outcomes"] = {rule: outcome.get("outcome") for rule, outcome in found.outcomes.items()}
+        content |= {"attempts": found.attempts, "error": found.error.text if found.error else None}
+        content["outcomes"] = {rule: outcome.sentence for rule, outcome in found.outcomes.items()}
     return content
 
 
@@ -201,8 +201,8 @@ def _fate(verdict: Any, explained: Plan) -> str:
     job = explained.job(verdict.rule)
     if job:
         to = replace(job.rule, destination_modalities=job.destinations)
-        deletion = ", then delete them from Orthanc" if job.rule.delete_from_orthanc else ""
-        return f": would {actions.describe(to, explained.instances, job.actions)}{deletion}"
+        deletion = ", then delete them from Orthanc" if explained.deletes == job.rule else ""
+        return f": would {actions.describe(to, len(explained.resource.instances), job.actions)}{deletion}"
     return ": done already" if verdict.rule in explained.unchanged else ""
 
 

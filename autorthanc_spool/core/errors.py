@@ -9,6 +9,7 @@
     ├── RulesInvalid              `check` found invalid rule files                      exit 1
     ├── MarkerError               a marker names nothing that can be worked on          failed/
     ├── MarkerTaken               a person took the marker away                         left alone
+    ├── WorkerDied                the process that worked on the marker died            deferred/, due now
     ├── Interrupted               the processor was asked to stop                       deferred/, due now
     ├── StillArriving             the resource is not complete yet                      deferred/, no attempt
     ├── DeletionWaits             all is exported, but isn't deleted from Orthanc yet    deferred/, no attempt
@@ -19,6 +20,10 @@
     │   ├── FolderMissing         a mounted folder isn't the one that it was
     │   ├── DestinationUnavailable  a destination of FORWARD is down, or hasn't confirmed yet
     │   ├── RuleUnavailable       the rule file is broken at the moment
+    │   ├── RulesUnavailable      the folder of rules can't be read
+    │   ├── KeyUnavailable        the pseudonym key is missing, or another one
+    │   ├── PatientNotListed      the patient isn't in the pseudonym table
+    │   ├── PseudonymTableInvalid the pseudonym table is missing or ambiguous
     │   └── OrthancUnavailable    Orthanc doesn't answer                                nothing is claimed, exit 75
     │       └── PasswordRefused   Orthanc refuses the user or the password              nothing is claimed, exit 2
     ├── OrthancFault              Orthanc answers, but with an error                    deferred/, attempt counted
@@ -31,14 +36,11 @@
     ├── ResourceMissing           Orthanc has no such study or series                   failed/
     ├── OutputConflict            something that isn't ours stands in the way           failed/
     ├── LedgerError               a record of the ledger can't be understood            failed/
-    └── BaselineError             what is known of Orthanc can't be read                reconciliation waits
+    ├── BaselineError             what is known of Orthanc can't be read                reconciliation waits
+    └── Bug                       a mistake in this program                             failed/, with its traceback
 
     and, in `deidentify.errors`:
 
-    Unavailable
-    ├── KeyUnavailable            the pseudonym key is missing, or another one          deferred/, no attempt
-    ├── PatientNotListed          the patient isn't in the pseudonym table              deferred/, no attempt
-    └── PseudonymTableInvalid     the pseudonym table is missing or ambiguous           deferred/, no attempt
     SpoolError
     ├── DeidentificationError     a file can't be anonymised                            failed/
     │   ├── Malformed             it is cut, or isn't DICOM
@@ -47,14 +49,15 @@
     ├── ProgramMistake            the program went wrong on a file                      failed/
     └── AnonymiserDied            a process of the pool died                            deferred/, attempt counted
 
-``plan.fate`` reads ``fate``, the command line reads ``exit_code``; nothing else decides by class. A text says what
-happened and how to mend it, and holds no patient's name or ID.
+``plan.fate`` reads ``fate``, whoever wakes deferred markers reads ``wakes_on``, the command line reads ``exit_code``;
+nothing else decides by class. A text says what happened and how to fix it, and holds no patient's name or ID.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -75,12 +78,37 @@ class Fate(Enum):
         return self in (Fate.FAIL, Fate.RETRY)
 
 
+class Cause(StrEnum):
+    """What a deferred marker waits for, where its end can be seen."""
+
+    FOLDER = "a mounted folder"
+    OUTPUT = "the output"
+    SPOOL = "the spool"
+    RULES = "the folder of rules"
+    RULE = "a rule file"
+    AUDIT_LOG = "the audit log"
+    PSEUDONYMS = "the pseudonym key or table"
+    DELETION = "a deletion from Orthanc"
+
+
 class SpoolError(Exception):
-    """Base of all errors that this package raises on purpose. `details` go into the record of the rule's work."""
+    """Base of all errors that this package raises on purpose.
+
+    `wakes_on` is what a marker with this error waits for. `details` go into the record of the rule's work. The
+    others are what a record keeps of an error, where it has them (`core.outcome.Problem`). `says_unreadable` means that
+    the resource can't be read from Orthanc at all.
+    """
 
     fate = Fate.FAIL
+    wakes_on: Cause | None = None
     exit_code = 1
+    says_unreadable = False
     details: Mapping[str, Any] = MappingProxyType({})
+    instance_id = ""
+    last_update = ""
+    waits_for = ""
+    needed_bytes = 0
+    traceback: tuple[str, ...] = ()
 
 
 class UsageError(SpoolError):
@@ -111,6 +139,12 @@ class MarkerTaken(SpoolError):
     fate = Fate.LEAVE
 
 
+class WorkerDied(SpoolError):
+    """The process that worked on the marker died; nobody raises it, recovery writes it down."""
+
+    fate = Fate.RESUME
+
+
 class Interrupted(SpoolError):
     """The processor was asked to stop in the middle of a job."""
 
@@ -132,6 +166,7 @@ class DeletionWaits(SpoolError):
     """Everything was exported, but somebody may still need it in Orthanc: `waits_for` is the key of a resource."""
 
     fate = Fate.SETTLE
+    wakes_on = Cause.DELETION
 
     def __init__(self, text: str, wait_s: float, waits_for: str) -> None:
         self.wait_s = wait_s
@@ -148,21 +183,29 @@ class Unavailable(SpoolError):
 class OutputUnavailable(Unavailable):
     """The output can't be written: full, read-only or not mounted. `needed_bytes` would do, where that is known."""
 
+    wakes_on = Cause.OUTPUT
+
     def __init__(self, text: str, needed_bytes: int = 0) -> None:
-        self.details = {"needed_bytes": needed_bytes} if needed_bytes else {}
+        self.needed_bytes = needed_bytes
         super().__init__(text)
 
 
 class SpoolUnavailable(Unavailable):
     """The spool can't be written: full or read-only."""
 
+    wakes_on = Cause.SPOOL
+
 
 class AuditUnavailable(Unavailable):
     """The audit log can't be written, so nothing may leave."""
 
+    wakes_on = Cause.AUDIT_LOG
+
 
 class FolderMissing(Unavailable):
     """A folder isn't the one that it was: unmounted or replaced."""
+
+    wakes_on = Cause.FOLDER
 
 
 class DestinationUnavailable(Unavailable):
@@ -171,6 +214,36 @@ class DestinationUnavailable(Unavailable):
 
 class RuleUnavailable(Unavailable):
     """The rule file is broken at the moment; its last valid version says that it would match."""
+
+    wakes_on = Cause.RULE
+
+
+class RulesUnavailable(Unavailable):
+    """The folder of rules can't be read."""
+
+    wakes_on = Cause.RULES
+
+
+class KeyUnavailable(Unavailable):
+    """The pseudonym key is missing, unreadable, or another one than the records name."""
+
+    wakes_on = Cause.PSEUDONYMS
+
+
+class PatientNotListed(Unavailable):
+    """The patient isn't in the pseudonym table yet."""
+
+    wakes_on = Cause.PSEUDONYMS
+
+
+class PseudonymTableInvalid(Unavailable):
+    """The pseudonym table is missing or ambiguous; `problems` has one line for each fault, without its values."""
+
+    wakes_on = Cause.PSEUDONYMS
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
 
 
 class OrthancUnavailable(Unavailable):
@@ -190,6 +263,7 @@ class OrthancFault(SpoolError):
     """Orthanc answers, but with an error or with something that can't be understood."""
 
     fate = Fate.RETRY
+    says_unreadable = True
 
 
 class InstanceError(OrthancFault):
@@ -234,3 +308,36 @@ class ResourceMissing(SpoolError):
 
 class OutputConflict(SpoolError):
     """Something that isn't ours stands where we must write."""
+
+
+class Bug(SpoolError):
+    """A mistake in this program."""
+
+    says_unreadable = True
+
+    def __init__(self, error: Exception) -> None:
+        # The text of an unexpected exception may hold anything, a path with a patient's name for instance: only its
+        # type is kept, with the places that it came through.
+        frames = traceback.extract_tb(error.__traceback__)
+        self.traceback = tuple(
+            f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}" for frame in frames
+        )
+        reason = f" ({error.strerror})" if isinstance(error, OSError) else ""
+        super().__init__(
+            f"{type(error).__name__}{reason}: this is a mistake in the program; please report it with this traceback"
+        )
+
+
+# What markers wait for, by the name of the error's class that their records keep.
+WAKES_ON: Mapping[str, Cause] = MappingProxyType(
+    # What version 0.1 called RulesUnavailable.
+    {"Unavailable": Cause.RULES}
+    | {
+        error.__name__: error.wakes_on
+        for error in (
+            AuditUnavailable, DeletionWaits, FolderMissing, KeyUnavailable, OutputUnavailable, PatientNotListed,
+            PseudonymTableInvalid, RulesUnavailable, RuleUnavailable, SpoolUnavailable,
+        )
+        if error.wakes_on
+    }
+)  # fmt: skip

@@ -16,6 +16,14 @@ from typing import Any
 
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Level, resource_key
 from autorthanc_spool.core.errors import MarkerError
+from autorthanc_spool.core.outcome import (
+    Outcome,
+    Problem,
+    outcomes_content,
+    problem_content,
+    read_outcomes,
+    read_problem,
+)
 from autorthanc_spool.core.states import State
 
 FORMAT = 1
@@ -52,8 +60,8 @@ class Marker:
     attempts: int = 0
     deferrals: int = 0
     deaths: int = 0
-    error: Mapping[str, Any] | None = None
-    outcomes: Mapping[str, Any] = field(default_factory=dict)
+    error: Problem | None = None
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     filed: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -69,13 +77,10 @@ class Marker:
         return next((state for state in State if path.startswith(f"{state}/")), None)
 
     @property
-    def error_kinds(self) -> frozenset[str]:
-        """The kinds of its error and of those of its rules."""
-        errors = [
-            self.error,
-            *(outcome.get("error") for outcome in self.outcomes.values() if isinstance(outcome, dict)),
-        ]
-        return frozenset(str(error.get("kind")) for error in errors if isinstance(error, dict))
+    def problems(self) -> tuple[Problem, ...]:
+        """Its own problem, and those of its rules."""
+        found = [self.error, *(outcome.problem for outcome in self.outcomes.values())]
+        return tuple(problem for problem in found if problem)
 
     @property
     def asks_again(self) -> bool:
@@ -91,16 +96,9 @@ class Marker:
         return self.rules is None or (other.rules is not None and set(other.rules) <= set(self.rules))
 
     @property
-    def published(self) -> Mapping[str, Any]:
+    def published(self) -> Mapping[str, Outcome]:
         """The outcomes that list the checksums of what was published, without what went wrong beside that."""
-        return {
-            rule: {
-                **{key: told for key, told in one.items() if key not in ("error", "forward")},
-                "outcome": "published",
-            }
-            for rule, one in self.outcomes.items()
-            if isinstance(one, dict) and "md5sums" in one
-        }
+        return {rule: one.without_problem for rule, one in self.outcomes.items() if one.md5sums}
 
     def restarted(self) -> Marker:
         """The marker with its counts set back, as it is when a person requeues it."""
@@ -145,8 +143,8 @@ def parse(name: str, data: bytes) -> Marker:
         attempts=_count(content, "attempts"),
         deferrals=_count(content, "deferrals"),
         deaths=_count(content, "deaths"),
-        error=content["error"] if isinstance(content.get("error"), dict) else None,
-        outcomes=content["outcomes"] if isinstance(content.get("outcomes"), dict) else {},
+        error=read_problem(content.get("error")),
+        outcomes=read_outcomes(content.get("outcomes")),
         filed=filed if isinstance(filed, dict) else None,
         extra={key: value for key, value in content.items() if key not in _OWN_KEYS | _RECORD_KEYS},
     )
@@ -165,7 +163,8 @@ def dump(marker: Marker) -> bytes:
     if marker.filed is not None:
         content |= {"filed": marker.filed, "attempts": marker.attempts}
         content |= {key: value for key in ("deferrals", "deaths") if (value := getattr(marker, key))}
-        content |= {"error": marker.error, "outcomes": marker.outcomes}
+        content |= {"error": problem_content(marker.error) if marker.error else None}
+        content |= {"outcomes": outcomes_content(marker.outcomes)}
     return _encoded(content)
 
 

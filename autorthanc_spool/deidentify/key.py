@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autorthanc_spool.deidentify.errors import KeyUnavailable
+from autorthanc_spool.core.errors import KeyUnavailable
 from autorthanc_spool.disk import durable
 
 KEY_BYTES = 32

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autorthanc_spool.deidentify.errors import PatientNotListed, PseudonymTableInvalid
+from autorthanc_spool.core.errors import PatientNotListed, PseudonymTableInvalid
 
 COLUMNS = ("PatientID", "Pseudonym")
 

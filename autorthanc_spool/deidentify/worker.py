@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
-from autorthanc_spool.deidentify.errors import DeidentificationError, PatientNotListed, ProgramMistake
+from autorthanc_spool.core.errors import PatientNotListed
+from autorthanc_spool.deidentify.errors import DeidentificationError, ProgramMistake
 from autorthanc_spool.deidentify.file import Deidentified, Deidentifier, Held
 from autorthanc_spool.deidentify.key import Key
 from autorthanc_spool.deidentify.profile import Profile

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from autorthanc_spool.core.errors import OrthancUnavailable, SpoolError
 from autorthanc_spool.doctor import folders, probe, server, traffic
 from autorthanc_spool.doctor.finding import Finding, Severity, broken
-from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.tools import Tools
 
 __all__ = ["Finding", "Severity", "examine", "exit_code"]
 

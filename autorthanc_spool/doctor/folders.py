@@ -21,7 +21,7 @@ from autorthanc_spool.disk import durable
 from autorthanc_spool.disk.usage import free_bytes
 from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
 from autorthanc_spool.output.folders import WORKING
-from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.tools import Tools
 
 # Below the first figure the next large study may not fit; below the second one not even a marker is safe.
 SPOOL_ROOM_BYTES = (1_000_000_000, 100_000_000)
@@ -51,7 +51,7 @@ def spool(tools: Tools) -> Iterator[Finding]:
 
 def audit_log(tools: Tools) -> Iterator[Finding]:
     """Look at the audit log, if there is one."""
-    if tools.audit.is_on:
+    if tools.settings.audit_log:
         tools.audit.check()
         yield ok("audit log", f"{tools.settings.audit_log} can be written")
 

@@ -23,7 +23,7 @@ from autorthanc_spool.doctor.finding import Finding, broken, ok
 from autorthanc_spool.doctor.traffic import LUA_MEND
 from autorthanc_spool.orthanc.questions import last_changes, upload
 from autorthanc_spool.run.doorbell import Doorbell
-from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.tools import Tools
 
 PATIENT_ID = "AUTORTHANC-DOCTOR"
 _ROOT = "2.25.268435455002026112"

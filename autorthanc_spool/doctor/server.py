@@ -10,7 +10,7 @@ from autorthanc_spool.core.errors import OrthancFault, OrthancUnavailable, Passw
 from autorthanc_spool.doctor.finding import Finding, Severity, broken, ok, warning
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.questions import runs_lua
-from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.settings.contradictions import is_local
 

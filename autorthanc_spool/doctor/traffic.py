@@ -12,7 +12,7 @@ from autorthanc_spool.core.marker import named_resource
 from autorthanc_spool.core.states import State
 from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
 from autorthanc_spool.orthanc.questions import last_changes
-from autorthanc_spool.run.export import Tools
+from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.directories import Item
 
 # Some days of a busy site, and few enough to be read at once.

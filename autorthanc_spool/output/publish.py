@@ -9,33 +9,28 @@ Only where the consumer took the folder before recovery looked is it published t
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from autorthanc_spool.core.record import Entry, Intent, Parked, Record, Working
+from autorthanc_spool.core.record import Entry, Intent, Parked, Working
 from autorthanc_spool.output.folders import WORKING, Output, RuleFolder
-from autorthanc_spool.spool.ledger import Ledger
+from autorthanc_spool.spool.ledger import HeldRecord
 
 
-@dataclass(frozen=True)
-class Published:
-    """The record after a publication, and the names of what was parked and kept, because it wasn't only ours."""
-
-    record: Record
-    kept: tuple[str, ...]
-
-
-def begin(ledger: Ledger, record: Record, folder_name: str, name: str, inode: int) -> Record:
+def begin(record: HeldRecord, folder_name: str, name: str, inode: int) -> None:
     """Enter a new working directory, so that whatever happens it is known as ours."""
-    return ledger.write(replace(record, working=Working(folder_name, name + WORKING, inode)))
+    record.write(replace(record.now, working=Working(folder_name, name + WORKING, inode)))
 
 
-def publish(ledger: Ledger, record: Record, folder: RuleFolder, intent: Intent, source: str) -> Published:
-    """Enter the intent, rename `source` to the entry's name, enter what was done."""
-    record = ledger.write(replace(record, intent=intent))
+def publish(record: HeldRecord, folder: RuleFolder, intent: Intent, source: str) -> tuple[str, ...]:
+    """Enter the intent, rename `source` to the entry's name, enter what was done.
+
+    Gives the names of what was parked and is kept, because it wasn't only ours.
+    """
+    record.write(replace(record.now, intent=intent))
     for parked in intent.parked:
         folder.rename(parked.name, parked.parked_name)
     folder.rename(source, intent.entry.name)
-    return _commit(ledger, record, folder, intent)
+    return _commit(record, folder, intent)
 
 
 def parking(folder: RuleFolder, name: str, previous: Entry | None) -> tuple[Parked, ...]:
@@ -52,48 +47,52 @@ def parking(folder: RuleFolder, name: str, previous: Entry | None) -> tuple[Park
     return tuple(parked)
 
 
-def settle(ledger: Ledger, record: Record, output: Output) -> Published:
-    """After a crash: enter a rename that happened, take back one that didn't, remove a dead working directory."""
+def recover(record: HeldRecord, output: Output) -> tuple[str, ...]:
+    """After a crash: enter a rename that happened, take back one that didn't, remove a dead working directory.
+
+    Gives the names of what was parked and is kept, because it wasn't only ours.
+    """
     kept: tuple[str, ...] = ()
-    if record.intent:
-        with output.rule_folder(record.intent.folder) as folder:
-            record, kept = _settle_intent(ledger, record, folder, record.intent)
-    if record.working:
-        with output.rule_folder(record.working.folder) as folder:
-            folder.remove(record.working.name, record.working.inode)
-        record = ledger.write(replace(record, working=None))
-    return Published(record, kept)
+    intent, working = record.now.intent, record.now.working
+    if intent:
+        with output.rule_folder(intent.folder) as folder:
+            kept = _recover_intent(record, folder, intent)
+            working = record.now.working
+    if working:
+        with output.rule_folder(working.folder) as folder:
+            folder.remove(working.name, working.inode)
+        record.write(replace(record.now, working=None))
+    return kept
 
 
-def _settle_intent(
-    ledger: Ledger, record: Record, folder: RuleFolder, intent: Intent
-) -> tuple[Record, tuple[str, ...]]:
-    is_entered = record.entries.get(intent.rule) == intent.entry
+def _recover_intent(record: HeldRecord, folder: RuleFolder, intent: Intent) -> tuple[str, ...]:
+    is_entered = record.now.entries.get(intent.rule) == intent.entry
     if is_entered or folder.inode(intent.entry.name) == intent.entry.inode:
-        done = _commit(ledger, record, folder, intent)
-        return done.record, done.kept
+        return _commit(record, folder, intent)
     for parked in intent.parked:
         if folder.inode(parked.parked_name) == parked.inode:
             # Somebody may have put something new at the old name meanwhile: then both are kept.
             with suppress(FileExistsError):
                 folder.rename(parked.parked_name, parked.name)
-    return ledger.write(replace(record, intent=None)), ()
+    record.write(replace(record.now, intent=None))
+    return ()
 
 
-def _commit(ledger: Ledger, record: Record, folder: RuleFolder, intent: Intent) -> Published:
+def _commit(record: HeldRecord, folder: RuleFolder, intent: Intent) -> tuple[str, ...]:
     """Enter what was done, then clear away what is left; twice is the same as once.
 
     Until all of that is gone, the intent has to stay, to tell whose it is. That the entry is there says that the
     publication itself was made.
     """
-    working = record.working
-    done = record.with_entry(intent.rule, intent.entry).owing(intent.owes)
+    working = record.now.working
+    done = record.now.with_entry(intent.rule, intent.entry).owing(intent.owes)
     if not working and not intent.parked:
-        return Published(ledger.write(done), ())
+        record.write(done)
+        return ()
     # Once it is known that a parked folder is exactly what was published, a crash in the middle of its removal
     # mustn't make its rest look like something foreign.
     parked = tuple(replace(one, is_condemned=_is_condemned(folder, one)) for one in intent.parked)
-    ledger.write(replace(done, intent=replace(intent, parked=parked), working=working))
+    record.write(replace(done, intent=replace(intent, parked=parked), working=working))
     if working:
         # Here it still has its name only where an archive was renamed out of it.
         folder.remove(working.name, working.inode)
@@ -101,7 +100,8 @@ def _commit(ledger: Ledger, record: Record, folder: RuleFolder, intent: Intent) 
         if one.is_condemned:
             folder.remove(one.parked_name, one.inode)
     kept = tuple(one.parked_name for one in parked if folder.inode(one.parked_name) == one.inode)
-    return Published(ledger.write(done), kept)
+    record.write(done)
+    return kept
 
 
 def _is_condemned(folder: RuleFolder, parked: Parked) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Level
 
 
@@ -90,6 +91,11 @@ class Rule:
     zip: ZipOptions | None = None
     storage_commitment: bool = False
     delete_from_orthanc: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The rule's folder below the output."""
+        return naming.component(self.name)
 
     @property
     def publishes(self) -> bool:

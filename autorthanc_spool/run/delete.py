@@ -34,24 +34,22 @@ from autorthanc_spool.core.errors import (
     OrthancFault,
     StillArriving,
 )
-from autorthanc_spool.core.marker import TIME_FORMAT
 from autorthanc_spool.core.marker import new as new_marker
+from autorthanc_spool.core.outcome import Deleted
 from autorthanc_spool.core.record import Deletion, Record
 from autorthanc_spool.core.states import State
 from autorthanc_spool.orthanc.answers import instance_order, parse_last_update
 from autorthanc_spool.rules import Rule
 from autorthanc_spool.run import plan
-from autorthanc_spool.run.export import Outcome, Tools
 from autorthanc_spool.run.planner import Planner, deciding
 from autorthanc_spool.run.rulebook import RuleSet
+from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool import audit
-from autorthanc_spool.spool.audit import Amount
 from autorthanc_spool.spool.directories import Item
+from autorthanc_spool.spool.ledger import HeldRecord
 from autorthanc_spool.spool.spool import Claim
 
 log = logging.getLogger(__name__)
-
-DELETED = "deleted_from_orthanc"
 
 # Another marker of the family is about to be worked on.
 SOON_S = 5.0
@@ -71,7 +69,7 @@ class Deleter:
         self._tools = tools
         self._ledger = tools.spool.ledger
 
-    def delete(self, claim: Claim, rule: Rule, resource: Resource) -> Outcome:
+    def delete(self, claim: Claim, rule: Rule, resource: Resource) -> Deleted:
         """Delete what the rule exported of the resource. Raises DeletionWaits, StillArriving, OrthancFault."""
         orthanc = self._tools.orthanc
         is_study = resource.level is Level.STUDY
@@ -90,13 +88,14 @@ class Deleter:
             self._check_done(claim, rule, study, self._rules_now(rule))
             return self._begin(claim, rule, resource, study)
 
-    def settle(self, record: Record) -> tuple[Record, Outcome]:
-        """Note what is gone of a deletion that was interrupted; whether the rest goes is decided anew."""
-        if record.deletion is None:
-            return record, {}
+    def recover(self, record: HeldRecord) -> Deleted | None:
+        """Note what is gone of a deletion that was interrupted; whether the rest goes is decided again."""
+        deletion = record.now.deletion
+        if deletion is None:
+            return None
         # They went in this order, so what is there is followed by none that this deleted.
-        gone = list(takewhile(lambda file: not self._is_there(file), record.deletion.files))
-        return self._conclude(record, record.deletion, gone)
+        gone = list(takewhile(lambda file: not self._is_there(file), deletion.files))
+        return self._conclude(record, deletion, gone)
 
     def _rules_now(self, rule: Rule) -> RuleSet:
         """Read the rules once more: they may have been edited while the rule exported, for hours perhaps."""
@@ -123,7 +122,8 @@ class Deleter:
     def _waits_like_this(self, item: Item) -> bool:
         """Whether a marker has succeeded, and waits for the deletion alone."""
         with suppress(FileNotFoundError, MarkerError):
-            return item.state is State.DEFERRED and self._tools.spool.read(item).error_kinds == {DeletionWaits.__name__}
+            problems = self._tools.spool.read(item).problems
+            return item.state is State.DEFERRED and bool(problems) and all(one.is_a(DeletionWaits) for one in problems)
         return False
 
     def _check_done(self, claim: Claim, rule: Rule, study: Resource, rules: RuleSet) -> None:
@@ -136,8 +136,8 @@ class Deleter:
         planner = Planner(tools.orthanc, rules)
         for member in self._members(study, rules):
             key = member.key
-            record = self._ledger.read(key)
-            drawn = planner.plan(member, record)[1]
+            record = claim.record.now if key == marker.key else self._ledger.read(key)
+            drawn = planner.plan(member, record)
             left = sorted({job.rule.name for job in drawn.jobs}.union(drawn.waiting))
             if left:
                 text = (
@@ -160,7 +160,7 @@ class Deleter:
             for series in study.series:
                 yield self._tools.orthanc.resource(Level.SERIES, series.resource_id)
 
-    def _begin(self, claim: Claim, rule: Rule, resource: Resource, study: Resource) -> Outcome:
+    def _begin(self, claim: Claim, rule: Rule, resource: Resource, study: Resource) -> Deleted:
         """Note durably what is about to go, and what holds it; then do it."""
         self._tools.audit.check()
         is_whole = resource.level is Level.STUDY
@@ -170,29 +170,31 @@ class Deleter:
             for key in (resource_key(Level.SERIES, one.series_id), study.key):
                 by_key.setdefault(key, set()).add(plan.stored_file(one))
         own = claim.marker.key
-        records = {key: self._with_gone(key, files) for key, files in by_key.items()}
+        records = {
+            key: self._with_gone(claim.record.now if key == own else self._ledger.read(key), files)
+            for key, files in by_key.items()
+        }
         if len(doomed) < len(study.instances):
             records[study.key] = replace(records[study.key], deleted="")
         for key in sorted(records.keys() - {own}):
             self._ledger.write(records[key])
-        owes = audit.line(resource, rule.name, "deleted", Amount()) if self._tools.audit.is_on else {}
+        owes = self._tools.audit.deleted(resource, rule.name)
         deletion = Deletion(
             rule.name, tuple(map(plan.stored_file, sorted(doomed, key=_last_first, reverse=True))), owes
         )
-        record = self._ledger.write(replace(records[own], deletion=deletion))
-        return self._carry_out(claim, record, deletion)
+        claim.record.write(replace(records[own], deletion=deletion))
+        return self._carry_out(claim, deletion)
 
-    def _with_gone(self, key: str, files: set[str]) -> Record:
-        record = self._ledger.read(key)
+    def _with_gone(self, record: Record, files: set[str]) -> Record:
         outputs = {f"{naming.component(rule)}/{entry.name}" for rule, entry in record.entries.items() if entry.name}
         return replace(
             record,
             gone=tuple(sorted(files.union(record.gone))),
             sealed=tuple(sorted(outputs.union(record.sealed))),
-            deleted=self._now(),
+            deleted=self._tools.now(),
         )
 
-    def _carry_out(self, claim: Claim, record: Record, deletion: Deletion) -> Outcome:
+    def _carry_out(self, claim: Claim, deletion: Deletion) -> Deleted:
         gone: list[str] = []
         for file in deletion.files:
             if self._tools.stop.is_set():
@@ -201,11 +203,11 @@ class Deleter:
                 raise MarkerTaken("a person took the marker out of processing/")
             if self._remove(file):
                 gone.append(file)
-        told = self._conclude(record, deletion, gone)[1]
-        if kept := sorted(map(_id_of, set(deletion.files).difference(gone))):
-            log.warning("%s: %d instance(s) stay in Orthanc, replaced since the export", record.key, len(kept))
-            told["kept"] = kept
-        return told
+        deleted = self._conclude(claim.record, deletion, gone)
+        kept = tuple(sorted(map(_id_of, set(deletion.files).difference(gone))))
+        if kept:
+            log.warning("%s: %d instance(s) stay in Orthanc, replaced since the export", claim.marker.key, len(kept))
+        return replace(deleted, kept=kept)
 
     def _remove(self, file: str) -> bool:
         """Delete a stored file; False when something else has taken its place."""
@@ -227,17 +229,12 @@ class Deleter:
         found = self._tools.orthanc.instance(_id_of(file))
         return found is not None and plan.stored_file(found) == file
 
-    def _conclude(self, record: Record, deletion: Deletion, gone: list[str]) -> tuple[Record, Outcome]:
-        told: dict[str, Any] = {"instances": len(gone), "bytes": sum(map(_size_of, gone)), "time": self._now()}
-        # Two parts of one deletion, of the same second perhaps, mustn't look like one line that a crash repeated.
-        more = {"intended": len(deletion.files)} if len(gone) < len(deletion.files) else {}
-        line = {**deletion.owes, **told, **more} if deletion.owes and gone else {}
-        record = self._ledger.write(replace(record, deletion=None).owing(line))
-        log.info("%s: %d instance(s) deleted from Orthanc for the rule %s", record.key, len(gone), deletion.rule)
-        return record, {"rule": deletion.rule, **told}
-
-    def _now(self) -> str:
-        return self._tools.clock().strftime(TIME_FORMAT)
+    def _conclude(self, record: HeldRecord, deletion: Deletion, gone: list[str]) -> Deleted:
+        deleted = Deleted(deletion.rule, len(gone), sum(map(_size_of, gone)), self._tools.now())
+        line = audit.completed(deletion.owes, deleted, len(deletion.files)) if gone else {}
+        record.write(replace(record.now, deletion=None).owing(line))
+        log.info("%s: %d instance(s) deleted from Orthanc for the rule %s", record.now.key, len(gone), deletion.rule)
+        return deleted
 
 
 def _is_kept(rule: Rule, record: Record) -> bool:

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import threading
-from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from dataclasses import replace
 
-from autorthanc_spool.actions import Job, Place, Product, publishing_action
-from autorthanc_spool.actions.anonymiser import Anonymiser
-from autorthanc_spool.actions.keyring import KEY_ID
+from autorthanc_spool.actions import Job, Product, publishing_action
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core import naming
-from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import MarkerTaken, OutputConflict, StillArriving
-from autorthanc_spool.core.marker import TIME_FORMAT
+from autorthanc_spool.core.outcome import PSEUDONYM_KEY, Outcome, Word
 from autorthanc_spool.core.record import Entry, Intent, Record
-from autorthanc_spool.disk.mounts import Roots
-from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.output import publish
-from autorthanc_spool.output.folders import Output, RuleFolder, output_trouble
-from autorthanc_spool.rules import Rule
+from autorthanc_spool.output.folders import RuleFolder, output_trouble
 from autorthanc_spool.run import plan
-from autorthanc_spool.run.rulebook import Rulebook
-from autorthanc_spool.settings import Settings
-from autorthanc_spool.spool import audit
-from autorthanc_spool.spool.audit import Amount, AuditLog
-from autorthanc_spool.spool.spool import Claim, Spool
+from autorthanc_spool.run.plan import PlannedJob
+from autorthanc_spool.run.tools import Tools
+from autorthanc_spool.spool.ledger import HeldRecord
+from autorthanc_spool.spool.spool import Claim
 
 log = logging.getLogger(__name__)
 
@@ -41,49 +29,6 @@ HELD_BYTES = 1024**3
 # A resource that changed while it was exported is looked at again after this long.
 CHANGED_WAIT_S = 5.0
 
-Outcome = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a processor works with."""
-
-    settings: Settings
-    spool: Spool
-    orthanc: Orthanc
-    rulebook: Rulebook
-    roots: Roots
-    output: Output
-    anonymiser: Anonymiser
-    audit: AuditLog
-    clock: Callable[[], datetime]
-    jitter: Callable[[], float]
-    stop: threading.Event
-
-    @property
-    def owner(self) -> tuple[int, int] | None:
-        """Whom new files are given to, UID and GID; only root can."""
-        return (self.settings.uid, self.settings.gid) if os.geteuid() == 0 else None
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be exported by which rule; `content` is the digest of the resource's instances."""
-
-    rule: Rule
-    resource: Resource
-    content: str
-
-    @property
-    def folder(self) -> str:
-        """The rule's folder below OUT."""
-        return self.folder_of(self.rule)
-
-    @staticmethod
-    def folder_of(rule: Rule) -> str:
-        """The folder of a rule below OUT."""
-        return naming.component(rule.name)
-
 
 class Exporter:
     """Exports, one task at a time, under the lock of the resource."""
@@ -92,77 +37,75 @@ class Exporter:
         self._tools = tools
         self._ledger = tools.spool.ledger
 
-    def export(self, claim: Claim, task: Task) -> Outcome:
+    def export(self, claim: Claim, job: PlannedJob) -> Outcome:
         """Publish what the rule asks for, and tell what was done."""
         tools = self._tools
         tools.audit.check()
         tools.roots.check("output", tools.settings.output_path)
-        with output_trouble(), tools.output.rule_folder(task.folder) as folder:
-            content = self.content(task)
-            tools.output.check_room(task.folder, sum(one.file_size_bytes for one in task.resource.instances))
-            name = self._reserve(folder, task, content)
-            return self._make(claim, task, folder, name, content)
+        with output_trouble(), tools.output.rule_folder(job.rule.folder) as folder:
+            content = self.content(job)
+            tools.output.check_room(job.rule.folder, sum(one.file_size_bytes for one in job.resource.instances))
+            name = self._reserve(claim.record.now, folder, job, content)
+            return self._make(claim, job, folder, name, content)
 
-    def content(self, task: Task) -> Content:
+    def content(self, job: PlannedJob) -> Content:
         """What leaves under this rule."""
         tools = self._tools
-        originals = Originals(tools.orthanc, task.resource, verify_md5=tools.settings.verify == "md5")
-        if task.rule.anonymise is None:
+        originals = Originals(tools.orthanc, job.resource, verify_md5=tools.settings.verify == "md5")
+        if job.rule.anonymise is None:
             return originals
-        return tools.anonymiser.content(originals, task.resource, task.rule.anonymise)
+        return tools.anonymiser.content(originals, job.resource, job.rule.anonymise)
 
-    def threads(self, task: Task) -> int:
+    def threads(self, job: PlannedJob) -> int:
         """Where files are worked on between download and disk, more of them are under way, as many as memory holds."""
         threads = self._tools.settings.download_threads
-        if task.rule.anonymise is None:
+        if job.rule.anonymise is None:
             return threads
-        largest = max((one.file_size_bytes for one in task.resource.instances), default=1)
+        largest = max((one.file_size_bytes for one in job.resource.instances), default=1)
         return max(1, min(threads + self._tools.anonymiser.workers, HELD_BYTES // max(largest, 1)))
 
-    def _reserve(self, folder: RuleFolder, task: Task, content: Content) -> str:
-        """Find the name that belongs to the resource for ever, or make one its own."""
-        key = task.resource.key
-        sealed = self._ledger.read(key).sealed
+    def _reserve(self, record: Record, folder: RuleFolder, job: PlannedJob, content: Content) -> str:
+        """Find the name that belongs to the resource permanently, or make one its own."""
+        key, sealed = record.key, record.sealed
         candidates = [content.name, naming.told_apart(content.name, content.identity)]
         if sealed:
             # What came after a deletion doesn't replace what holds the deleted files.
             later = hashlib.sha256(f"{content.identity} {len(sealed)}".encode()).hexdigest()
             candidates.append(naming.told_apart(content.name, later))
         for name in candidates:
-            if {f"{task.folder}/{name}", f"{task.folder}/{name}.zip"}.intersection(sealed):
+            if {f"{job.rule.folder}/{name}", f"{job.rule.folder}/{name}.zip"}.intersection(sealed):
                 continue
-            owner = self._ledger.owner(task.folder, name)
+            owner = self._ledger.owner(job.rule.folder, name)
             if owner == key:
                 return name
-            if owner is None and folder.is_free(name) and self._ledger.reserve(task.folder, name, key):
+            if owner is None and folder.is_free(name) and self._ledger.reserve(job.rule.folder, name, key):
                 return name
         raise OutputConflict(
             "in the rule's output something that isn't ours has the name that this would get; "
             "move it away and requeue the marker"
         )
 
-    def _make(self, claim: Claim, task: Task, folder: RuleFolder, name: str, content: Content) -> Outcome:
-        tools = self._tools
+    def _make(self, claim: Claim, planned: PlannedJob, folder: RuleFolder, name: str, content: Content) -> Outcome:
+        tools, record = self._tools, claim.record
         with closing(folder.make_working(name)) as working:
-            record = self._ledger.read(claim.marker.key)
-            record = publish.begin(self._ledger, record, task.folder, name, working.inode)
-            job = Job(task.rule, task.resource, content, tools.stop, self.threads(task))
+            publish.begin(record, planned.rule.folder, name, working.inode)
+            job = Job(planned.rule, planned.resource, content, tools.stop, self.threads(planned))
             try:
-                product = publishing_action(task.rule).run(job, Place(name, working))
+                product = publishing_action(planned.rule).run(job, name, working)
                 product = replace(product, details={**product.details, **content.told()})
-                self.look_once_more(claim, task)
+                self.look_once_more(claim, planned)
                 job.check_stop()
-                return self._publish(record, task, folder, product)
+                return self._publish(record, planned, folder, product)
             except BaseException:
                 # What can't be removed now is known to the ledger, and removed by the next run.
-                if record.working:
+                if record.now.working:
                     with suppress(OSError):
-                        folder.remove(record.working.name, working.inode)
+                        folder.remove(record.now.working.name, working.inode)
                 raise
 
-    def look_once_more(self, claim: Claim, task: Task) -> None:
+    def look_once_more(self, claim: Claim, job: PlannedJob) -> None:
         """Refuse to publish or send what isn't the whole of it any more, or what a person took back."""
-        before, orthanc = task.resource, self._tools.orthanc
+        before, orthanc = job.resource, self._tools.orthanc
         after = orthanc.with_instances(orthanc.resource(before.level, before.resource_id))
         same = after.is_stable and after.last_update == before.last_update
         if not same or plan.content_digest(after) != plan.content_digest(before):
@@ -170,52 +113,41 @@ class Exporter:
         if not claim.is_ours():
             raise MarkerTaken("a person took the marker out of processing/")
 
-    def _publish(self, record: Record, task: Task, folder: RuleFolder, product: Product) -> Outcome:
-        previous = record.entries.get(task.rule.name)
-        if previous and f"{task.folder}/{previous.name}" in record.sealed:
+    def _publish(self, record: HeldRecord, job: PlannedJob, folder: RuleFolder, product: Product) -> Outcome:
+        previous = record.now.entries.get(job.rule.name)
+        if previous and f"{job.rule.folder}/{previous.name}" in record.now.sealed:
             previous = None
         entry = Entry(
-            content=task.content,
-            fields=task.rule.fields_digest(),
-            outcome="published",
+            content=job.content,
+            fields=job.rule.fields_digest(),
+            outcome=Word.PUBLISHED,
             name=product.published_name,
             inode=product.inode,
             tree=product.tree,
             instances=len(product.files),
             size_bytes=sum(file.size_bytes for file in product.files),
-            time=self._tools.clock().strftime(TIME_FORMAT),
-            details={KEY_ID: product.details[KEY_ID]} if KEY_ID in product.details else {},
+            time=self._tools.now(),
+            details={key: product.details[key] for key in (PSEUDONYM_KEY,) if key in product.details},
         )
         parked = publish.parking(folder, entry.name, previous)
-        intent = Intent(task.rule.name, task.folder, entry, parked, self._line(task, entry))
-        published = publish.publish(self._ledger, record, folder, intent, product.source)
-        report_kept(record.key, published.kept)
-        return _told(task, entry, product, published.kept)
-
-    def _line(self, task: Task, entry: Entry) -> audit.Line:
-        if not self._tools.audit.is_on:
-            return {}
-        amount = Amount(entry.instances, entry.size_bytes)
-        return audit.line(task.resource, task.rule.name, entry.outcome, amount, time=entry.time)
+        line = self._tools.audit.published(job.resource, job.rule.name, entry)
+        intent = Intent(job.rule.name, job.rule.folder, entry, parked, line)
+        kept = publish.publish(record, folder, intent, product.source)
+        report_kept(record.now.key, kept)
+        return Outcome(
+            entry.outcome,
+            path=f"{job.rule.folder}/{entry.name}",
+            instances=entry.instances,
+            size_bytes=entry.size_bytes,
+            time=entry.time,
+            # As `md5sum --check` reads it, in the published folder or where the archive was unpacked.
+            md5sums=tuple(f"{file.md5}  {file.path}" for file in product.files),
+            kept=tuple(f"{job.rule.folder}/{name}" for name in kept),
+            details=product.details,
+        )
 
 
 def report_kept(key: str, kept: tuple[str, ...]) -> None:
     """Say that something was parked and not deleted; the marker's record says where."""
     if kept:
         log.warning("%s: %d earlier output(s) held more than was published, and are kept as .WORKING", key, len(kept))
-
-
-def _told(task: Task, entry: Entry, product: Product, kept: tuple[str, ...]) -> Outcome:
-    outcome: Outcome = {
-        "outcome": entry.outcome,
-        "path": f"{task.folder}/{entry.name}",
-        "instances": entry.instances,
-        "bytes": entry.size_bytes,
-        "time": entry.time,
-        **product.details,
-        # As `md5sum --check` reads it, in the published folder or where the archive was unpacked.
-        "md5sums": [f"{file.md5}  {file.path}" for file in product.files],
-    }
-    if kept:
-        outcome["kept"] = [f"{task.folder}/{name}" for name in kept]
-    return outcome

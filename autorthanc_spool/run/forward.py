@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from autorthanc_spool.actions import Delivery, Job, sending_action
 from autorthanc_spool.core.errors import DestinationUnavailable, ForwardExpired, SpoolError
 from autorthanc_spool.core.marker import TIME_FORMAT
-from autorthanc_spool.core.record import Sending
+from autorthanc_spool.core.outcome import Outcome, Word
+from autorthanc_spool.core.record import Record, Sending
 from autorthanc_spool.orthanc.modalities import Modalities
-from autorthanc_spool.run.export import Exporter, Outcome, Task, Tools
-from autorthanc_spool.spool import audit
-from autorthanc_spool.spool.audit import Amount
-from autorthanc_spool.spool.ledger import Ledger
+from autorthanc_spool.rules import Rule
+from autorthanc_spool.run.export import Exporter
+from autorthanc_spool.run.plan import PlannedJob
+from autorthanc_spool.run.tools import Tools
+from autorthanc_spool.spool.audit import Line
+from autorthanc_spool.spool.ledger import HeldRecord
 from autorthanc_spool.spool.spool import Claim
-
-FORWARDED = "forwarded"
 
 
 class Forwarder:
@@ -28,15 +28,15 @@ class Forwarder:
         self._exporter = exporter
         self._modalities = Modalities(tools.orthanc)
 
-    def forward(self, claim: Claim, task: Task, destination: str) -> Outcome:
+    def forward(self, claim: Claim, planned: PlannedJob, destination: str) -> Outcome:
         """Send what the rule asks for, and tell what was done. Raises ForwardExpired, and what the action raises."""
         self._tools.audit.check()
-        entry = LedgerEntry(self._tools.spool.ledger, claim.marker.key, task, destination)
-        job, delivery = self._job(task), Delivery(destination, self._modalities, entry)
-        action = sending_action(task.rule)
+        entry = LedgerEntry(claim.record, planned, destination)
+        job, delivery = self._job(planned), Delivery(destination, self._modalities, entry)
+        action = sending_action(planned.rule)
         try:
             job = action.prove(job, delivery)
-            self._exporter.look_once_more(claim, task)
+            self._exporter.look_once_more(claim, planned)
             sent = action.run(job, delivery)
         except DestinationUnavailable as error:
             self._check_expiry(entry, destination, error)
@@ -48,23 +48,23 @@ class Forwarder:
         details = dict(job.content.told())
         done = replace(
             entry.sending,
-            outcome=FORWARDED,
+            outcome=Word.FORWARDED,
             instances=sent.instances,
             size_bytes=sent.size_bytes,
             committed=sent.is_committed,
-            time=self._now().strftime(TIME_FORMAT),
+            time=self._tools.now(),
             details=details,
         )
-        entry.write(done, self._line(task, destination, done))
+        entry.write(done, self._tools.audit.forwarded(planned.resource, planned.rule.name, destination, done))
         return told(done)
 
-    def _job(self, task: Task) -> Job:
-        content, threads = self._exporter.content(task), self._exporter.threads(task)
-        return Job(task.rule, task.resource, content, self._tools.stop, threads)
+    def _job(self, planned: PlannedJob) -> Job:
+        content, threads = self._exporter.content(planned), self._exporter.threads(planned)
+        return Job(planned.rule, planned.resource, content, self._tools.stop, threads)
 
     def _check_expiry(self, entry: LedgerEntry, destination: str, error: DestinationUnavailable) -> None:
         """Give up what was in vain for too long; where it begins to be, note when."""
-        now = self._now()
+        now = self._tools.clock()
         since = entry.sending.since or now.strftime(TIME_FORMAT)
         waited_s = (now - datetime.strptime(since, TIME_FORMAT).replace(tzinfo=UTC)).total_seconds()
         if waited_s <= self._tools.settings.forward_expiry_s:
@@ -77,27 +77,16 @@ class Forwarder:
             f"then requeue the marker, and {destination} is tried again"
         ) from error
 
-    def _line(self, task: Task, destination: str, done: Sending) -> audit.Line:
-        if not self._tools.audit.is_on:
-            return {}
-        amount = Amount(done.instances, done.size_bytes)
-        more = {"time": done.time, "destination": destination}
-        return audit.line(task.resource, task.rule.name, FORWARDED, amount, **more)
-
-    def _now(self) -> datetime:
-        return self._tools.clock()
-
 
 class LedgerEntry:
     """What the ledger holds about one sending. The resource's lock is held, so that nobody else writes it."""
 
-    def __init__(self, ledger: Ledger, key: str, task: Task, destination: str) -> None:
-        self._ledger = ledger
-        self._key = key
-        self._rule = task.rule.name
+    def __init__(self, record: HeldRecord, planned: PlannedJob, destination: str) -> None:
+        self._record = record
+        self._rule = planned.rule.name
         self._destination = destination
-        fresh = Sending(task.content, task.rule.sending_digest())
-        found = ledger.read(key).sending(self._rule, destination)
+        fresh = Sending(planned.content, planned.rule.sending_digest())
+        found = record.now.sending(self._rule, destination)
         goes_on = found is not None and not found.again and not found.outcome
         self.sending = found if found and goes_on and _same(found, fresh) else fresh
 
@@ -115,23 +104,31 @@ class LedgerEntry:
         """Keep these, for whoever goes on after a crash."""
         self.write(replace(self.sending, job=job, transaction=transaction))
 
-    def write(self, sending: Sending, line: audit.Line | None = None) -> None:
+    def write(self, sending: Sending, line: Line | None = None) -> None:
         """Replace it, durably; `line` is then owed to the audit log."""
-        record = self._ledger.read(self._key).owing(line or {})
-        self._ledger.write(record.with_sending(self._rule, self._destination, sending))
+        record = self._record.now.owing(line or {})
+        self._record.write(record.with_sending(self._rule, self._destination, sending))
         self.sending = sending
 
 
 def told(sending: Sending) -> Outcome:
     """What the record says about a destination that has everything."""
-    outcome: dict[str, Any] = {
-        "outcome": sending.outcome,
-        "instances": sending.instances,
-        "bytes": sending.size_bytes,
-        "time": sending.time,
-        **sending.details,
-    }
-    return {**outcome, "committed": True} if sending.committed else outcome
+    return Outcome(
+        sending.outcome,
+        instances=sending.instances,
+        size_bytes=sending.size_bytes,
+        time=sending.time,
+        committed=sending.committed,
+        details=sending.details,
+    )
+
+
+def sent_already(rule: Rule, record: Record) -> dict[str, Outcome]:
+    """What the record says about each destination of a rule that has everything."""
+    if not rule.forwards:
+        return {}
+    found = {name: record.sending(rule.name, name) for name in rule.destination_modalities}
+    return {name: told(one) for name, one in found.items() if one and one.outcome == Word.FORWARDED}
 
 
 def _same(found: Sending, fresh: Sending) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import time
 
-from autorthanc_spool.core.errors import FolderMissing, OrthancUnavailable, SpoolError, SpoolUnavailable
+from autorthanc_spool.core.errors import Bug, Cause, FolderMissing, OrthancUnavailable, SpoolError, SpoolUnavailable
 from autorthanc_spool.core.states import State
 from autorthanc_spool.run.doorbell import Doorbell
-from autorthanc_spool.run.export import Tools
 from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.run.prune import prune_daily
 from autorthanc_spool.run.reconcile import Sweep, reconcile
-from autorthanc_spool.run.rule_run import told_bug
+from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.run.troubles import SPOOL, Surroundings, Troubles
 
 log = logging.getLogger(__name__)
@@ -77,8 +76,8 @@ class Runner:
             text = f"the spool can't be worked in: {error.strerror}{self._place(error)}; mend it, it is tried again"
             self._troubles.begin(SPOOL, text)
         except Exception as error:  # noqa: BLE001 - a mistake of ours in one place must not end the work everywhere
-            bug = told_bug(error)
-            self._troubles.begin(PROGRAM, f"{bug['text']}: {' < '.join(reversed(bug['traceback']))}")
+            bug = Bug(error)
+            self._troubles.begin(PROGRAM, f"{bug}: {' < '.join(reversed(bug.traceback))}")
         return False
 
     def _guarded_pass(self) -> bool:
@@ -136,11 +135,11 @@ class Runner:
             log.warning("%s was left by a process that died: it is tried again", item.name)
         enough_s = time.monotonic() + self._tools.settings.poll_interval_s
         for claim in self._tools.spool.claims():
-            filed = self._processor.process(claim)
-            self.failed += filed.item is not None and filed.item.state is State.FAILED
-            self._surroundings.learn(filed.work)
-            if "SpoolUnavailable" in filed.work.error_kinds:
-                raise SpoolUnavailable(str((filed.work.error or {}).get("text")))
+            filed, work = self._processor.process(claim)
+            self.failed += filed is not None and filed.state is State.FAILED
+            self._surroundings.learn(work)
+            if any(problem.wakes_on is Cause.SPOOL for problem in work.problems):
+                raise SpoolUnavailable(str(work.error))
             if self._tools.stop.is_set():
                 return False
             if time.monotonic() > enough_s:

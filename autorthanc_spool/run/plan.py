@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from autorthanc_spool.core.dicom import Instance, Level, Resource
-from autorthanc_spool.core.errors import DeletionWaits, Fate, MarkerError, SpoolError, StillArriving
+from autorthanc_spool.core.errors import Fate, MarkerError, SpoolError, StillArriving
 from autorthanc_spool.core.marker import TIME_FORMAT, Marker
+from autorthanc_spool.core.outcome import Outcome, Problem, Word
 from autorthanc_spool.core.record import Record
 from autorthanc_spool.core.states import Event
 from autorthanc_spool.rules import Action, Rule, Verdict, judge
@@ -27,9 +27,14 @@ CLOCK_STEP_S = 60.0
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """What a rule is to do: whether it publishes, and to which of its destinations it sends."""
+    """What a rule is to do with a resource: whether it publishes, and to which of its destinations it sends.
+
+    `content` is the digest of the resource's instances.
+    """
 
     rule: Rule
+    resource: Resource
+    content: str
     publishes: bool
     destinations: tuple[str, ...] = ()
 
@@ -45,20 +50,16 @@ class Plan:
     """What a run will do: printable, and the whole of it.
 
     `jobs` are the rules that have something to do, `unchanged` those whose work the ledger has, `waiting` those whose
-    file is broken at the moment and whose last valid version matches. `content` is the digest of the `instances`.
+    file is broken at the moment and whose last valid version matches. `deletes` is the rule for which everything is
+    deleted from Orthanc when all else is done.
     """
 
-    content: str
-    instances: int
+    resource: Resource
     verdicts: tuple[Verdict, ...]
     jobs: tuple[PlannedJob, ...]
     unchanged: tuple[Rule, ...]
     waiting: tuple[str, ...]
-
-    @property
-    def matching(self) -> tuple[Rule, ...]:
-        """The rules that match, whether they have something to do or not; not those whose files are broken."""
-        return tuple(verdict.rule for verdict in self.verdicts if verdict.matches)
+    deletes: Rule | None = None
 
     def job(self, rule: Rule) -> PlannedJob | None:
         """What a rule is to do; None when that is nothing."""
@@ -70,9 +71,33 @@ class Filing:
     """What becomes of a marker; `backs_off` makes the next wait longer."""
 
     event: Event
-    counts_attempt: bool
+    counts_attempt: bool = False
     due_in_s: float = 0.0
     backs_off: bool = False
+
+
+FINISHED = Filing(Event.FINISH)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What came of a run, or of a part of it: the outcomes, by rule or by destination, and what becomes of the marker.
+
+    `error` is the reason for that, `stopped` says why nothing more can be done now, for any marker. `frees` tells that
+    others may wait for the end of it, because a rule deletes from Orthanc.
+    """
+
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    filing: Filing = FINISHED
+    error: SpoolError | None = None
+    stopped: SpoolError | None = None
+    frees: bool = False
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All that went wrong."""
+        own = (Problem.of(self.error),) if self.error else ()
+        return own + tuple(outcome.problem for outcome in self.outcomes.values() if outcome.problem)
 
 
 def concerns(rules: Iterable[Rule], level: Level) -> bool:
@@ -112,21 +137,24 @@ def make_plan(resource: Resource, rules: Iterable[Rule], broken: Iterable[Rule],
     """Plan the run of a resource. `broken` are the last valid versions of rules whose files are broken."""
     content = content_digest(resource, record.gone)
     verdicts = tuple(judge(rule, resource) for rule in rules)
-    planned = [_planned(verdict.rule, content, record) for verdict in verdicts if verdict.matches]
+    matching = [verdict.rule for verdict in verdicts if verdict.matches]
+    planned = [_planned(rule, resource, content, record) for rule in matching]
     return Plan(
-        content=content,
-        instances=len(resource.instances),
+        resource=resource,
         verdicts=verdicts,
         jobs=tuple(job for job in planned if job.publishes or job.destinations),
         unchanged=tuple(job.rule for job in planned if not job.publishes and not job.destinations),
         waiting=tuple(rule.name for rule in broken if judge(rule, resource).matches),
+        deletes=next((rule for rule in matching if rule.delete_from_orthanc), None),
     )
 
 
-def _planned(rule: Rule, content: str, record: Record) -> PlannedJob:
+def _planned(rule: Rule, resource: Resource, content: str, record: Record) -> PlannedJob:
     destinations = rule.destination_modalities if rule.forwards else ()
     return PlannedJob(
         rule,
+        resource,
+        content,
         publishes=rule.publishes and not _is_published(rule, content, record),
         destinations=tuple(name for name in destinations if not _is_sent(rule, name, content, record)),
     )
@@ -166,8 +194,7 @@ def check_settled(resource: Resource, last_update: datetime, now: datetime, stab
 
 def _check_unchanged(resource: Resource, stable_age_s: float, by: Marker) -> None:
     """Where Orthanc's clock was set back, measure by ours that nothing came since the marker was deferred for this."""
-    earlier = by.error or {}
-    if resource.is_stable and earlier.get("last_update") == resource.last_update:
+    if resource.is_stable and by.error is not None and by.error.last_update == resource.last_update:
         return
     raise StillArriving(
         f"Orthanc's clock was set back after the last instance of the {resource.level} came: it is looked at again",
@@ -181,17 +208,40 @@ def fate(error: SpoolError, marker: Marker, jitter: float) -> Filing:
     wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(marker.deferrals, 20)) * jitter
     match error.fate:
         case Fate.RESUME:
-            return Filing(Event.DEFER, counts_attempt=False)
+            return Filing(Event.DEFER)
         case Fate.SETTLE:
-            return Filing(Event.DEFER, counts_attempt=False, due_in_s=getattr(error, "wait_s", STABLE_MARGIN_S))
+            return Filing(Event.DEFER, due_in_s=getattr(error, "wait_s", STABLE_MARGIN_S))
         case Fate.WAIT:
-            return Filing(Event.DEFER, counts_attempt=False, due_in_s=wait_s, backs_off=True)
+            return Filing(Event.DEFER, due_in_s=wait_s, backs_off=True)
         case Fate.RETRY if marker.attempts + 1 < MAX_ATTEMPTS:
             return Filing(Event.DEFER, counts_attempt=True, due_in_s=wait_s, backs_off=True)
         case Fate.RETRY:
             return Filing(Event.FAIL, counts_attempt=True)
         case _:
-            return Filing(Event.FAIL, counts_attempt=False)
+            return Filing(Event.FAIL)
+
+
+def refused(name: str, error: SpoolError, marker: Marker, jitter: float) -> Work:
+    """What an error does to the work for one rule or destination."""
+    filing = fate(error, marker, jitter)
+    word = Word.FAILED if filing.event is Event.FAIL else Word.DEFERRED
+    outcome = Outcome(word, Problem.of(error), needed_bytes=error.needed_bytes, details=error.details)
+    return Work({name: outcome}, filing, error, error if error.fate is Fate.RESUME else None)
+
+
+def together(parts: Iterable[Work]) -> Work:
+    """All parts of a run as one: what is to be tried again comes before what failed, and that before what is done.
+
+    A part that was stopped decides alone: the others are judged when the run goes on.
+    """
+    found = list(parts)
+    outcomes = {name: outcome for part in found for name, outcome in part.outcomes.items()}
+    stopped = next((part for part in found if part.stopped), None)
+    if stopped:
+        return replace(stopped, outcomes=outcomes)
+    filing = worst(part.filing for part in found)
+    error = next((part.error for part in found if part.error and part.filing.event is filing.event), None)
+    return Work(outcomes, filing, error)
 
 
 def worst(filings: Iterable[Filing]) -> Filing:
@@ -206,16 +256,4 @@ def worst(filings: Iterable[Filing]) -> Filing:
             backs_off=any(filing.backs_off for filing in deferred),
         )
     failed = [filing for filing in found if filing.event is Event.FAIL]
-    return failed[0] if failed else Filing(Event.FINISH, counts_attempt=False)
-
-
-def told(error: SpoolError) -> dict[str, Any]:
-    """What a marker keeps of an error."""
-    content = {"kind": type(error).__name__, "text": str(error)}
-    if instance := getattr(error, "instance_id", ""):
-        content |= {"text": f"instance {instance}: {error}", "instance": instance}
-    if isinstance(error, StillArriving) and error.last_update:
-        content["last_update"] = error.last_update
-    if isinstance(error, DeletionWaits):
-        content["waits_for"] = error.waits_for
-    return content
+    return failed[0] if failed else FINISHED

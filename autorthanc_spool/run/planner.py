@@ -21,17 +21,17 @@ class Planner:
         self._chosen = plan.selected(rules.rules, asked)
         self._broken = plan.selected(_last_valid(rules), asked)
 
-    def plan(self, resource: Resource, record: Record) -> tuple[Resource, Plan]:
-        """Plan the run of a resource; it comes back with its instances, if there is anything to say about them."""
+    def plan(self, resource: Resource, record: Record) -> Plan:
+        """Plan the run of a resource; the plan's has its instances, if there is anything to say about them."""
         rules = (*self._chosen, *self._broken)
         missing = unanswered(rules, resource)
         drawn = plan.make_plan(resource, self._chosen, self._broken, record)
         if not missing and not (drawn.jobs or drawn.unchanged or drawn.waiting):
-            return resource, drawn
+            return drawn
         resource = self._orthanc.with_instances(resource)
         if missing:
             resource = self._orthanc.with_first_instances(resource, unanswered(rules, resource))
-        return resource, plan.make_plan(resource, self._chosen, self._broken, record)
+        return plan.make_plan(resource, self._chosen, self._broken, record)
 
 
 def deciding(rules: RuleSet) -> list[Rule]:

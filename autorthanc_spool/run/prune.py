@@ -26,8 +26,8 @@ from autorthanc_spool.core.states import State
 from autorthanc_spool.disk import durable, locks
 from autorthanc_spool.output import publish
 from autorthanc_spool.output.folders import WORKING
-from autorthanc_spool.run.export import Tools
-from autorthanc_spool.spool.ledger import LedgerError
+from autorthanc_spool.run.tools import Tools
+from autorthanc_spool.spool.ledger import HeldRecord, LedgerError
 
 LOCK = "prune"
 # A process that writes for longer than a day and a half is dead, or was stopped and is better off with an error.
@@ -210,10 +210,10 @@ class _Pruner:
             # Somebody is working on it.
             return True
         try:
-            record = ledger.read(key)
-            if _knows(record, folder, name):
+            record = HeldRecord(ledger, key)
+            if _knows(record.now, folder, name):
                 if not self._is_dry_run:
-                    self._settle(record)
+                    self._recover(record)
             elif not self._remove_empty(folder, name):
                 return False
             self._removed[f"{WORKING} of dead runs", f"output/{folder}"] += 1
@@ -232,11 +232,10 @@ class _Pruner:
             path.rmdir()
         return True
 
-    def _settle(self, record: Record) -> None:
-        tools = self._tools
-        settled = publish.settle(tools.spool.ledger, record, tools.output)
+    def _recover(self, record: HeldRecord) -> None:
+        publish.recover(record, self._tools.output)
         with suppress(AuditUnavailable):
-            tools.audit.settle(tools.spool.ledger, settled.record)
+            self._tools.audit.settle(record)
 
 
 def _knows(record: Record, folder: str, name: str) -> bool:

@@ -19,8 +19,8 @@ from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.rules import AnonymiseOptions
-from autorthanc_spool.run.export import Tools
 from autorthanc_spool.run.rulebook import RuleSet
+from autorthanc_spool.run.tools import Tools
 
 _ISSUER_OF_PATIENT_ID = "0010,0021"
 

@@ -20,8 +20,8 @@ from autorthanc_spool.orthanc.answers import parse_time
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.rules import Rule, judge, unanswered
 from autorthanc_spool.run import plan
-from autorthanc_spool.run.export import Tools
 from autorthanc_spool.run.rulebook import RuleSet
+from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.ledger import Ledger
 from autorthanc_spool.spool.spool import Spool
 

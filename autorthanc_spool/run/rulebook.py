@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from autorthanc_spool.core.errors import SpoolUnavailable, Unavailable
+from autorthanc_spool.core.errors import RulesUnavailable, SpoolUnavailable
 from autorthanc_spool.disk import durable
 from autorthanc_spool.rules import MAX_BYTES, Problem, Rule, RuleError, parse_rule
 
@@ -95,7 +95,8 @@ class Rulebook:
     def read(self) -> RuleSet:
         """Read the files that have changed.
 
-        Raises Unavailable when the folder can't be read or looks unmounted, SpoolUnavailable when nothing can be kept.
+        Raises RulesUnavailable when the folder can't be read or looks unmounted, SpoolUnavailable when nothing can be
+        kept.
         """
         with durable.passing_trouble(SpoolUnavailable, "the spool"):
             return self._look()
@@ -122,12 +123,12 @@ class Rulebook:
         try:
             entries = [path.name for path in self._folder.iterdir()]
         except OSError as error:
-            raise Unavailable(
+            raise RulesUnavailable(
                 f"the folder of rules {self._folder} can't be read ({error.strerror}); "
                 "mount it, create it, or mend its owner or mode"
             ) from None
         if kept and not entries:
-            raise Unavailable(
+            raise RulesUnavailable(
                 f"the folder of rules {self._folder} is empty, but it held rules before; is it mounted? "
                 "If the rules were removed on purpose, put any other file into it"
             )
@@ -197,7 +198,9 @@ class Rulebook:
         try:
             return self._folder.stat().st_mtime
         except OSError as error:
-            raise Unavailable(f"the folder of rules {self._folder} went away ({error.strerror}); mount it") from None
+            raise RulesUnavailable(
+                f"the folder of rules {self._folder} went away ({error.strerror}); mount it"
+            ) from None
 
     def _keep(self, outcomes: Mapping[str, Rule | RuleError]) -> None:
         self._kept.sweep(self._clock())

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autorthanc_spool.core import naming
-from autorthanc_spool.core.errors import AuditUnavailable, FolderMissing, OutputUnavailable, Unavailable
+from autorthanc_spool.core.errors import AuditUnavailable, Cause, FolderMissing, OutputUnavailable, Unavailable
+from autorthanc_spool.core.outcome import Word
 from autorthanc_spool.deidentify.pseudonym_table import signature
-from autorthanc_spool.run.export import Tools
-from autorthanc_spool.run.processor import Work
+from autorthanc_spool.run.plan import Work
 from autorthanc_spool.run.rulebook import RuleSet
+from autorthanc_spool.run.tools import Tools
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,9 @@ RULES = "the rules"
 AUDIT_LOG = "the audit log"
 OUTPUT = "the output"
 
-# What may have been mended while no processor ran.
-_OUTSIDE = {
-    "AuditUnavailable", "FolderMissing", "KeyUnavailable", "OutputUnavailable", "PatientNotListed",
-    "PseudonymTableInvalid", "RuleUnavailable", "SpoolUnavailable", "Unavailable",
-}  # fmt: skip
-_OF_OUTPUT = {"FolderMissing", "OutputUnavailable"}
+# What may have been fixed while no processor ran.
+_OUTSIDE = set(Cause) - {Cause.DELETION}
+_OF_OUTPUT = {Cause.FOLDER, Cause.OUTPUT}
 
 
 @dataclass
@@ -103,11 +101,11 @@ class Surroundings:
     def learn(self, work: Work) -> None:
         """Take from what came of a marker how it stands with the output."""
         for rule, outcome in work.outcomes.items():
-            error = outcome.get("error")
-            if isinstance(error, dict) and error.get("kind") in _OF_OUTPUT:
-                self._troubles.begin(OUTPUT, f"{error['text']}; what would be published waits")
-                self._lack = _Lack(naming.component(rule), int(outcome.get("needed_bytes", 0)))
-            elif outcome.get("outcome") == "published" and self._lack and not self._lack.shows:
+            problem = outcome.problem
+            if problem and problem.wakes_on in _OF_OUTPUT:
+                self._troubles.begin(OUTPUT, f"{problem.text}; what would be published waits")
+                self._lack = _Lack(naming.component(rule), outcome.needed_bytes)
+            elif outcome.word == Word.PUBLISHED and self._lack and not self._lack.shows:
                 self._end_output_trouble()
 
     def _look_at_rules(self) -> None:
@@ -120,7 +118,7 @@ class Surroundings:
             self._troubles.begin(RULES, f"{error}; markers wait until it is back")
             return
         if self._troubles.end(RULES):
-            tools.spool.make_due({"FolderMissing", "Unavailable"})
+            tools.spool.make_due({Cause.FOLDER, Cause.RULES})
         self._tell_broken(rules)
         self._wake_anonymised(rules)
         self._look_at_output(rules)
@@ -132,7 +130,7 @@ class Surroundings:
             self._troubles.begin(AUDIT_LOG, str(error))
             return
         if self._troubles.end(AUDIT_LOG):
-            self._tools.spool.make_due({"AuditUnavailable"})
+            self._tools.spool.make_due({Cause.AUDIT_LOG})
 
     def _tell_broken(self, rules: RuleSet) -> None:
         broken = {one.name: str(one.error) for one in rules.broken}
@@ -143,7 +141,7 @@ class Surroundings:
             log.info("the rule %s is all right again, or gone", name)
         self._broken = broken
         if mended:
-            self._tools.spool.make_due({"RuleUnavailable", "DeletionWaits"})
+            self._tools.spool.make_due({Cause.RULE, Cause.DELETION})
 
     def _wake_anonymised(self, rules: RuleSet) -> None:
         """When a pseudonym table or the key has changed, what waits for them is due."""
@@ -152,12 +150,12 @@ class Surroundings:
         watched = [settings.pseudonym_key_file, *(settings.rules_path / name for name in names if name)]
         found = {path: signature(path) for path in watched}
         if self._waited_for not in (None, found):
-            self._tools.spool.make_due({"KeyUnavailable", "PatientNotListed", "PseudonymTableInvalid"})
+            self._tools.spool.make_due({Cause.PSEUDONYMS})
         self._waited_for = found
 
     def _look_at_output(self, rules: RuleSet) -> None:
         tools = self._tools
-        folders = [naming.component(rule.name) for rule in rules.rules if rule.is_active]
+        folders = [rule.folder for rule in rules.rules if rule.is_active]
         lack = self._lack or _Lack("", 0)
         try:
             if folders:

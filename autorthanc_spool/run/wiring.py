@@ -23,9 +23,15 @@ from autorthanc_spool.actions.anonymiser import Anonymiser
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Level, resource_key
-from autorthanc_spool.core.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolError, Unavailable
+from autorthanc_spool.core.errors import (
+    FolderMissing,
+    OrthancUnavailable,
+    PseudonymTableInvalid,
+    SettingsError,
+    SpoolError,
+    Unavailable,
+)
 from autorthanc_spool.core.states import State
-from autorthanc_spool.deidentify.errors import PseudonymTableInvalid
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.disk.usage import Usage, usage
@@ -33,12 +39,12 @@ from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.output.folders import Output
 from autorthanc_spool.rules import Rule, RuleError, parse_rule
 from autorthanc_spool.run.doorbell import Doorbell
-from autorthanc_spool.run.export import Tools
 from autorthanc_spool.run.loop import Runner
 from autorthanc_spool.run.plan import Plan
 from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.run.reconcile import Sweep, reconcile
 from autorthanc_spool.run.rulebook import Rulebook, RuleSet
+from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool.audit import AuditLog
 from autorthanc_spool.spool.spool import Spool

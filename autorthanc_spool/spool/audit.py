@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from autorthanc_spool.core.dicom import Resource
-from autorthanc_spool.core.errors import AuditUnavailable
-from autorthanc_spool.core.record import Record
+from autorthanc_spool.core.errors import AuditUnavailable, SpoolError
+from autorthanc_spool.core.outcome import Deleted, Word
+from autorthanc_spool.core.record import Entry, Sending
 from autorthanc_spool.disk import durable
-from autorthanc_spool.spool.ledger import Ledger
+from autorthanc_spool.spool.ledger import HeldRecord
 
 MODE = 0o640
 
@@ -59,31 +60,57 @@ def line(resource: Resource, rule: str, outcome: str, amount: Amount, **more: An
     }
 
 
+def completed(line: Line, deleted: Deleted, intended: int) -> Line:
+    """Add to the line of a deletion how much of what was intended is gone; an empty line stays empty."""
+    if not line:
+        return {}
+    told = {"instances": deleted.instances, "bytes": deleted.size_bytes, "time": deleted.time}
+    # Two parts of one deletion, of the same second perhaps, mustn't look like one line that a crash repeated.
+    more = {"intended": intended} if deleted.instances < intended else {}
+    return {**line, **told, **more}
+
+
 class AuditLog:
-    """The file of AUTORTHANC_AUDIT_LOG; without one, nothing is owed and nothing written."""
+    """The file of AUTORTHANC_AUDIT_LOG; without one, lines are empty, nothing is owed and nothing written."""
 
     def __init__(self, path: Path | None, host: str, owner: tuple[int, int] | None = None) -> None:
         self._path = path
         self._host = host
         self._owner = owner
 
-    @property
-    def is_on(self) -> bool:
-        """Whether there is an audit log."""
-        return self._path is not None
+    def published(self, resource: Resource, rule: str, entry: Entry) -> Line:
+        """Say what was published."""
+        amount = Amount(entry.instances, entry.size_bytes)
+        return self._line(resource, rule, entry.outcome, amount, time=entry.time)
+
+    def forwarded(self, resource: Resource, rule: str, destination: str, sending: Sending) -> Line:
+        """Say what a destination has got."""
+        amount = Amount(sending.instances, sending.size_bytes)
+        return self._line(resource, rule, sending.outcome, amount, time=sending.time, destination=destination)
+
+    def deleted(self, resource: Resource, rule: str) -> Line:
+        """Say what is about to be deleted from Orthanc; how much, and when, is added to it afterwards."""
+        return self._line(resource, rule, "deleted", Amount())
+
+    def failed(self, resource: Resource, rule: str, error: SpoolError, time: str, **more: str) -> Line:
+        """Say what failed: of the error only its kind, no text."""
+        return self._line(resource, rule, Word.FAILED, Amount(), error=type(error).__name__, time=time, **more)
+
+    def _line(self, resource: Resource, rule: str, outcome: str, amount: Amount, **more: Any) -> Line:
+        return line(resource, rule, outcome, amount, **more) if self._path else {}
 
     def check(self) -> None:
         """Raise AuditUnavailable when the log can't be written to; ask before anything leaves."""
         if self._path:
             os.close(self._open(self._path))
 
-    def settle(self, ledger: Ledger, record: Record) -> Record:
+    def settle(self, record: HeldRecord) -> None:
         """Append the lines that the record owes, and clear them. Raises AuditUnavailable; then they stay owed."""
-        if not self._path or not record.owed:
-            return record
-        for owed in record.owed:
+        if not self._path or not record.now.owed:
+            return
+        for owed in record.now.owed:
             self._append(self._path, owed)
-        return ledger.write(replace(record, owed=()))
+        record.write(replace(record.now, owed=()))
 
     def _append(self, path: Path, content: Line) -> None:
         data = (json.dumps({**content, "host": self._host}, ensure_ascii=False) + "\n").encode()

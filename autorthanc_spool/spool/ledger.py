@@ -98,6 +98,29 @@ class Ledger:
         return self._folder / "names" / hashlib.sha256(f"{folder}/{name}".encode()).hexdigest()
 
 
+class HeldRecord:
+    """The record of one resource while its lock is held: read once, and written through."""
+
+    def __init__(self, ledger: Ledger, key: str) -> None:
+        self._ledger = ledger
+        self._key = key
+        self._known: Record | None = None
+
+    @property
+    def now(self) -> Record:
+        """What the ledger holds. Raises LedgerError."""
+        if self._known is None:
+            self._known = self._ledger.read(self._key)
+        return self._known
+
+    def write(self, record: Record) -> Record:
+        """Replace it, durably."""
+        # Where writing fails, only the disk knows which of the two it holds.
+        self._known = None
+        self._known = self._ledger.write(record)
+        return self._known
+
+
 def _spool_trouble() -> AbstractContextManager[None]:
     return durable.passing_trouble(SpoolUnavailable, "the spool")
 

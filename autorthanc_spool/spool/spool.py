@@ -24,19 +24,20 @@ Lock files don't pile up; how that is safe stands in `locks`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autorthanc_spool.core.errors import MarkerError, SpoolError, UsageError
+from autorthanc_spool.core.errors import Cause, MarkerError, SpoolError, UsageError, WorkerDied
 from autorthanc_spool.core.marker import Marker
+from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.core.states import Event, State, target
 from autorthanc_spool.disk import durable, locks
 from autorthanc_spool.disk.locks import ResourceLock
 from autorthanc_spool.spool.directories import Clock, Item
 from autorthanc_spool.spool.filing import Cabinet, record_of, utc
-from autorthanc_spool.spool.ledger import Ledger, LedgerError
+from autorthanc_spool.spool.ledger import HeldRecord, Ledger, LedgerError
 
 # A marker that took this many processes down with it is more than bad luck.
 MAX_DEATHS = 50
@@ -46,7 +47,7 @@ PROBE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Claim:
-    """A marker in ``processing/`` that is ours, with the lock of its resource.
+    """A marker in ``processing/`` that is ours, with the lock and the ledger's record of its resource.
 
     `companions` are the other markers of the resource that waited when it was claimed, and ask for no more.
     """
@@ -54,6 +55,7 @@ class Claim:
     item: Item
     marker: Marker
     lock: ResourceLock
+    record: HeldRecord
     companions: tuple[Item, ...]
     inode: int
 
@@ -116,13 +118,13 @@ class Spool(Cabinet):
         finally:
             claim.lock.release()
 
-    def make_due(self, kinds: set[str]) -> None:
-        """Make the deferred markers due now whose error is of one of these kinds: its cause is gone."""
-        self._wake(lambda found: bool(kinds.intersection(found.error_kinds)))
+    def make_due(self, causes: Collection[Cause]) -> None:
+        """Make the deferred markers due now that wait for one of these: it is back."""
+        self._wake(lambda found: any(problem.wakes_on in causes for problem in found.problems))
 
     def make_due_behind(self, key: str) -> None:
         """Make the deferred markers due now that wait for this resource."""
-        self._wake(lambda found: (found.error or {}).get("waits_for") == key)
+        self._wake(lambda found: found.error is not None and found.error.waits_for == key)
 
     def _wake(self, is_meant: Callable[[Marker], bool]) -> None:
         for item in self.items(State.DEFERRED):
@@ -214,7 +216,8 @@ class Spool(Cabinet):
             if self._asks_no_more(other, found, again)
         )
         counted = found.restarted() if item.state is State.INCOMING else found
-        return Claim(claimed, counted, lock, companions, status.st_ino)
+        record = HeldRecord(self.ledger, found.key)
+        return Claim(claimed, counted, lock, record, companions, status.st_ino)
 
     def _asks_no_more(self, other: Item, claimed: Marker, again: bool) -> bool:
         with suppress(FileNotFoundError, MarkerError):
@@ -248,5 +251,5 @@ class Spool(Cabinet):
             lock.release()
 
 
-def _died(times: int) -> dict[str, object]:
-    return {"kind": "WorkerDied", "text": f"the process that worked on it died ({times} of {MAX_DEATHS} times)"}
+def _died(times: int) -> Problem:
+    return Problem.of(WorkerDied(f"the process that worked on it died ({times} of {MAX_DEATHS} times)"))

@@ -16,7 +16,6 @@ from autorthanc_spool.actions import (
     SENDING,
     Delivery,
     Job,
-    Place,
     Product,
     PublishingAction,
     SendingAction,
@@ -103,7 +102,7 @@ def make(action: PublishingAction, job: Job, output: Output) -> Product:
     """Run it in an empty working directory."""
     shutil.rmtree(output.root / "all", ignore_errors=True)
     with output.rule_folder("all") as folder, closing(folder.make_working(NAME)) as working:
-        return action.run(job, Place(NAME, working))
+        return action.run(job, NAME, working)
 
 
 def send(action: SendingAction, job: Job, delivery: Delivery) -> Sent:

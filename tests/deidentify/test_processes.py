@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from autorthanc_spool.actions.keyring import Keyring
-from autorthanc_spool.deidentify.errors import AnonymiserDied, KeyUnavailable, Malformed
+from autorthanc_spool.core.errors import KeyUnavailable
+from autorthanc_spool.deidentify.errors import AnonymiserDied, Malformed
 from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.profile import Profile

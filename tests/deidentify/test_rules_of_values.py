@@ -8,8 +8,8 @@ from typing import Any
 import pydicom
 import pytest
 
+from autorthanc_spool.core.errors import PatientNotListed, PseudonymTableInvalid
 from autorthanc_spool.deidentify import ages, dates
-from autorthanc_spool.deidentify.errors import PatientNotListed, PseudonymTableInvalid
 from autorthanc_spool.deidentify.file import Held
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables, parse_table
 from autorthanc_spool.deidentify.withhold import Withheld

@@ -21,7 +21,12 @@ def site(tmp_path: Path) -> LaidOut:
 
 
 def test_a_site_holds_all_that_is_shipped(site: LaidOut) -> None:
-    for name in (*init.SHIPPED, "autorthanc_spool/commands/main.py", "lua/autorthanc_spool.lua", "deploy/nginx/nginx.conf"):
+    for name in (
+        *init.SHIPPED,
+        "autorthanc_spool/commands/main.py",
+        "lua/autorthanc_spool.lua",
+        "deploy/nginx/nginx.conf",
+    ):
         assert (site.directory / name).exists(), name
     assert site.kept == ()
 

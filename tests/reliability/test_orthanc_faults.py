@@ -12,6 +12,7 @@ import pytest
 from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.core.errors import StillArriving
 from autorthanc_spool.core.marker import new
+from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.orthanc import client as client
 from autorthanc_spool.orthanc.answers import parse_last_update
 from autorthanc_spool.run import plan, wiring
@@ -304,7 +305,7 @@ def test_a_clock_of_orthanc_that_was_set_back_delays_a_study_by_one_stable_age(s
     with pytest.raises(StillArriving) as caught:
         plan.check_settled(resource, came, now, 300, found)
     assert 300 <= caught.value.wait_s < 310
-    plan.check_settled(resource, came, now, 300, replace(found, error=plan.told(caught.value)))
+    plan.check_settled(resource, came, now, 300, replace(found, error=Problem.of(caught.value)))
 
 
 def test_a_processor_killed_in_mid_download_leaves_its_work_to_the_next_one(far_site: Site, proxy: Proxy) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from autorthanc_spool.core import marker
 from autorthanc_spool.core.errors import SpoolError, UsageError
+from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.core.record import Entry, Record
 from autorthanc_spool.core.states import Event, State
 from autorthanc_spool.spool.directories import REST_S
@@ -90,7 +91,7 @@ def test_what_comes_back_from_done_is_done_again_and_the_ledger_knows_it_before_
 def test_what_comes_back_from_failed_goes_on_with_what_is_missing_and_its_attempts_restart(spool: Spool) -> None:
     drop(spool)
     claim = only_claim(spool)
-    failing = marker.Marker(claim.marker.level, ID, source="lua", attempts=10, error={"kind": "x", "text": "y"})
+    failing = marker.Marker(claim.marker.level, ID, source="lua", attempts=10, error=Problem("x", "y"))
     filed = spool.file(claim, Event.FAIL, failing)
     assert filed
     spool.ledger.write(Record(KEY, entries={"brain": Entry("content", "fields", "published")}))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from autorthanc_spool.run import wiring
-from autorthanc_spool.run.export import Tools
 from autorthanc_spool.run.prune import Pruned, prune
+from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
 from tests.helpers.site import Site

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from autorthanc_spool.core import marker
 from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.core.errors import MarkerError
+from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.core.states import State
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
@@ -16,6 +17,8 @@ FROM_LUA = (
     f'{{"format": 1, "event": "StableStudy", "level": "Study", "id": "{ID}", "source": "lua", '
     '"time": "2026-11-23T21:24:59Z"}'
 ).encode()
+
+NO = Problem("Bug", "no")
 
 
 def test_what_lua_writes_is_read() -> None:
@@ -134,8 +137,13 @@ def test_the_record_comes_back_as_it_was_written() -> None:
         "x.json",
         marker.dump(
             marker.Marker(
-                found.level, found.resource_id, attempts=3, deaths=1, error={"text": "no"}, filed={"path": "failed/x"}
+                found.level,
+                found.resource_id,
+                attempts=3,
+                deaths=1,
+                error=Problem("Bug", "no"),
+                filed={"path": "failed/x"},
             )
         ),
     )
-    assert (filed.attempts, filed.deaths, filed.error, filed.last_state) == (3, 1, {"text": "no"}, State.FAILED)
+    assert (filed.attempts, filed.deaths, filed.error, filed.last_state) == (3, 1, NO, State.FAILED)

@@ -21,6 +21,7 @@ from autorthanc_spool.core.errors import (
     UnknownModality,
 )
 from autorthanc_spool.core.marker import Marker
+from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.core.record import Entry, Record, Sending
 from autorthanc_spool.core.states import Event
 from autorthanc_spool.rules import Action, Rule
@@ -165,6 +166,6 @@ def test_where_the_clock_was_set_back_two_looks_with_a_stable_age_between_decide
     before = ARRIVED - timedelta(hours=1)
     with pytest.raises(StillArriving, match="clock was set back") as caught:
         plan.check_settled(resource(), ARRIVED, before, STABLE_AGE_S, marker())
-    waited = marker(error=plan.told(caught.value))
+    waited = marker(error=Problem.of(caught.value))
     plan.check_settled(resource(), ARRIVED, before, STABLE_AGE_S, waited)
     assert caught.value.wait_s > STABLE_AGE_S
