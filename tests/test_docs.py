@@ -15,6 +15,7 @@ import click
 import pytest
 
 import autorthanc_spool
+from autorthanc_spool.actions import WORDS
 from autorthanc_spool.commands.main import cli
 from autorthanc_spool.core import errors, marker
 from autorthanc_spool.core.dicom import Level
@@ -80,7 +81,7 @@ def _calls(line: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("snippet", snippets("json"), ids=str)
 def test_every_json_snippet_is_a_rule_or_a_marker(snippet: Snippet) -> None:
     if "CheckOn" in json.loads(snippet.text):
-        parse_rule("snippet", snippet.text.encode())
+        parse_rule("snippet", snippet.text.encode(), WORDS)
     else:
         marker.parse("snippet.json", snippet.text.encode())
 
@@ -157,7 +158,7 @@ def test_the_first_rule_of_the_readme_is_the_one_that_is_shipped() -> None:
     shipped = json.loads((ROOT / "automation_scripts" / "brain.json").read_text())
     ours = json.loads(shown.text)
     assert {**ours, "IsActive": False} == {key: value for key, value in shipped.items() if key != "Comment"}
-    assert parse_rule("brain", shown.text.encode()).check_on is Level.STUDY
+    assert parse_rule("brain", shown.text.encode(), WORDS).check_on is Level.STUDY
 
 
 def test_the_matrix_of_faults_names_tests_that_exist_and_all_tests_of_faults() -> None:

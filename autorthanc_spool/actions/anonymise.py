@@ -1,201 +1,69 @@
-"""The anonymised files of a resource: the content of rules with ANONYMISE.
-
-An original is held in memory while it is worked on, never on a disk. Names are made of the pseudonym and new UIDs.
-"""
+"""ANONYMISE: what leaves is made of the originals, by processes that have the key and the pseudonym tables."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import threading
-import weakref
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from autorthanc_spool.actions.sources import Originals
-from autorthanc_spool.core import naming
-from autorthanc_spool.core.dicom import Instance, Level, Resource
-from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
-from autorthanc_spool.core.outcome import PSEUDONYM, PSEUDONYM_KEY, WITHHELD
-from autorthanc_spool.deidentify import dates
-from autorthanc_spool.deidentify.added import study_id
-from autorthanc_spool.deidentify.errors import AnonymiserDied, DeidentificationError, PatientsMixed, ProgramMistake
-from autorthanc_spool.deidentify.file import Deidentified, Held, Identity
-from autorthanc_spool.deidentify.pool import Pool
-from autorthanc_spool.deidentify.worker import Recipe
+from autorthanc_spool import rules
+from autorthanc_spool.actions.keyring import Keyring
+from autorthanc_spool.actions.sources import Content, Originals
+from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
+from autorthanc_spool.rules import AnonymiseOptions
 
-# Small enough to be written while the next one is digested.
-CHUNK_BYTES = 1024 * 1024
+if TYPE_CHECKING:
+    from autorthanc_spool.deidentify.pool import Pool
+    from autorthanc_spool.deidentify.worker import Recipe
 
 
-class Anonymised:
-    """The files as they leave anonymised."""
+class Anonymise:
+    """Have everything that leaves anonymised, whatever else the rule does with it."""
 
-    def __init__(self, originals: Originals, resource: Resource, recipe: Recipe, pool: Pool) -> None:
-        if not resource.instances:
-            raise ResourceMissing(f"the {resource.level} has no instances any more")
-        self._originals = originals
-        self._recipe = recipe
-        self._pool = pool
-        self._count = len(resource.instances)
-        self._lock = threading.Lock()
-        self._withheld: dict[str, str] = {}
-        first = min(resource.instances, key=lambda one: one.resource_id)
-        self._first: dict[str, _Made] = {first.resource_id: self._make(first)}
-        self._identity = self._first[first.resource_id].result.identity
-        renamed = _renamed(resource, self._identity, recipe)
-        self.name = naming.publication_name(renamed)
-        self.identity = hashlib.sha256(_uid_of(renamed).encode()).hexdigest()
-        self.paths: Mapping[str, tuple[str, str]] = naming.file_paths(renamed.series, renamed.instances)
+    word = rules.ActionWord("ANONYMISE", rules.Kind.CHANGES, spellings=("ANONYMIZE",), keys=("Anonymise",))
 
-    def open(self, instance: Instance) -> AnonymisedStream | None:
-        """Begin to read one file; None when it is withheld."""
-        with self._lock:
-            made = self._first.pop(instance.resource_id, None)
-        made = made or self._make(instance)
-        self._check(made.result.identity, instance)
-        if isinstance(made.result, Held):
-            with self._lock:
-                self._withheld[instance.resource_id] = str(made.result.reason)
-            return None
-        return AnonymisedStream(made.memory, made.result)
+    def describe(self, rule: rules.Rule, instances: int) -> str:
+        """Tell in a few words what it will do."""
+        project = rule.anonymise.project if rule.anonymise else rule.name
+        return f"anonymise {instances} instances for the project {project}"
 
-    def told(self) -> Mapping[str, Any]:
-        """Tell whose pseudonym it is made with, and what is withheld and why."""
-        with self._lock:
-            withheld = dict(sorted(self._withheld.items()))
-        details: dict[str, Any] = {PSEUDONYM: self._identity.pseudonym, PSEUDONYM_KEY: self._recipe.key.id}
-        if withheld:
-            details[WITHHELD] = {"count": len(withheld), "instances": withheld}
-        if len(withheld) == self._count:
-            raise EverythingWithheld(
-                f"none of the {self._count} files may leave, as none can be anonymised with certainty; the record "
-                'lists why. "BurnedIn": "allow" or "Structured": "clean" in the rule would let some of them out',
-                details,
-            )
-        return details
-
-    def _make(self, instance: Instance) -> _Made:
-        memory = _Memory()
-        for chunk in self._originals.open(instance):
-            memory.write(chunk)
-        try:
-            return _Made(memory, self._pool.deidentify(self._recipe, memory.descriptor))
-        except (DeidentificationError, ProgramMistake, AnonymiserDied) as error:
-            error.instance_id = instance.resource_id
-            raise
-
-    def _check(self, identity: Identity, instance: Instance) -> None:
-        """A study with two pseudonyms would be published under one of them, and so one with two shifts of dates."""
-        if _of_study(identity) != _of_study(self._identity):
-            error = PatientsMixed(
-                "the files don't agree on whose they are: PatientID, IssuerOfPatientID or StudyInstanceUID differ "
-                "from those of the first file; mend them in Orthanc"
-            )
-            error.instance_id = instance.resource_id
-            raise error
+    def source(self, originals: Originals, resource: Resource, rule: rules.Rule, anonymiser: Anonymiser) -> Content:
+        """Anonymise the first file, to know the names; the others when they are asked for."""
+        return anonymiser.content(originals, resource, rule.anonymise or AnonymiseOptions(rule.name))
 
 
-class AnonymisedStream:
-    """The bytes of one anonymised file; `md5` and `size_bytes` are theirs once they have ended."""
+class Anonymiser:
+    """Prepares what leaves anonymised; its processes are started when they are first needed."""
 
-    def __init__(self, memory: _Memory, result: Deidentified) -> None:
-        self._memory = memory
-        self._result = result
-        self.expected_bytes = result.size_bytes
-        self.md5 = ""
-        self.size_bytes = 0
+    def __init__(self, keyring: Keyring, tables: PseudonymTables) -> None:
+        self._keyring = keyring
+        self._tables = tables
+        self._pool: Pool | None = None
+        self._recipe: Recipe | None = None
+        # How many files are worked on at the same time: one for each core that this process may use.
+        self.workers = len(os.sched_getaffinity(0))
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Give them."""
-        digest = hashlib.md5(usedforsecurity=False)
-        for chunk in self._chunks():
-            digest.update(chunk)
-            self.size_bytes += len(chunk)
-            yield chunk
-        self.md5 = digest.hexdigest()
+    def content(self, originals: Originals, resource: Resource, options: AnonymiseOptions) -> Content:
+        """Prepare the anonymised files of a resource; the first one is anonymised at once, to know their names.
 
-    def _chunks(self) -> Iterator[bytes]:
-        for piece in self._result.pieces:
-            if isinstance(piece, slice):
-                yield from self._memory.read(piece)
-            else:
-                yield piece
+        Raises KeyUnavailable, PseudonymTableInvalid, PatientNotListed, Malformed, Unsupported, InstanceError.
+        """
+        # These bring the DICOM dictionary along, which takes as long to import as all the rest: not where no rule
+        # anonymises.
+        from autorthanc_spool.actions.anonymised import Anonymised
+        from autorthanc_spool.deidentify.pool import Pool
+        from autorthanc_spool.deidentify.profile import Profile
+        from autorthanc_spool.deidentify.worker import Recipe
 
+        table = self._tables.read(options.pseudonym_table) if options.pseudonym_table else None
+        recipe = Recipe(Profile(options, table), self._keyring.open())
+        # Workers keep a recipe until they are given another one.
+        if self._recipe is None or recipe != self._recipe:
+            self._recipe = recipe
+        self._pool = self._pool or Pool(self.workers)
+        return Anonymised(originals, resource, self._recipe, self._pool)
 
-class _Memory:
-    """An original, in memory that another process can be shown, and in no file system."""
-
-    def __init__(self) -> None:
-        self.descriptor = os.memfd_create("dicom", os.MFD_CLOEXEC)
-        weakref.finalize(self, os.close, self.descriptor)
-
-    def write(self, data: bytes) -> None:
-        """Add to it."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.descriptor, view) :]
-
-    def read(self, piece: slice) -> Iterator[bytes]:
-        """Give a piece of it."""
-        for at in range(piece.start, piece.stop, CHUNK_BYTES):
-            yield os.pread(self.descriptor, min(CHUNK_BYTES, piece.stop - at), at)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """An original, and what was made of it."""
-
-    memory: _Memory
-    result: Deidentified | Held
-
-
-def _of_study(identity: Identity) -> tuple[str, int | None, str]:
-    """What all files of a study have in common."""
-    return identity.pseudonym, identity.days_back, identity.StudyInstanceUID
-
-
-def _renamed(resource: Resource, identity: Identity, recipe: Recipe) -> Resource:
-    """The resource as it is called by now: what names are made of is replaced, anything else is taken away."""
-    new_uid = recipe.deidentifier().new_uid
-    series = tuple(
-        replace(
-            one,
-            tags={
-                "SeriesNumber": _number(one.tags.get("SeriesNumber", "")),
-                "SeriesDate": _date(one.tags.get("SeriesDate", ""), identity.days_back),
-                "SeriesInstanceUID": new_uid(one.tags.get("SeriesInstanceUID", "")),
-            },
-            first_instance_tags=None,
-        )
-        for one in resource.series
-    )
-    return replace(
-        resource,
-        patient_tags={"PatientID": identity.pseudonym, "PatientName": identity.pseudonym},
-        study_tags={
-            "StudyID": study_id(identity.StudyInstanceUID),
-            "StudyInstanceUID": identity.StudyInstanceUID,
-        },
-        series=series,
-        instances=tuple(replace(one, SOPInstanceUID=new_uid(one.SOPInstanceUID)) for one in resource.instances),
-    )
-
-
-def _uid_of(renamed: Resource) -> str:
-    if renamed.level is Level.SERIES:
-        return renamed.series[0].tags["SeriesInstanceUID"]
-    return renamed.study_tags["StudyInstanceUID"]
-
-
-def _number(text: str) -> str:
-    # A tag of VR IS may hold anything in a file that somebody made.
-    return text if re.fullmatch(r" *[+-]?\d{1,11} *", text, re.ASCII) else ""
-
-
-def _date(text: str, days_back: int | None) -> str:
-    if days_back is None:
-        return ""
-    return dates.moved_date(text.strip(), dates.earlier(days_back)) or ""
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool:
+            self._pool.close()

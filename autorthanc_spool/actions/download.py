@@ -14,7 +14,7 @@ from autorthanc_spool.output.folders import WORKING, Delivered, WorkingFolder, o
 class Download:
     """Fetch every instance into NAME.WORKING, several at a time, checking each."""
 
-    word = rules.Action.DOWNLOAD
+    word = rules.ActionWord("DOWNLOAD", rules.Kind.PUBLISHES)
 
     def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others tell more
         """Tell in a few words what `run` will do."""

@@ -22,7 +22,7 @@ COMMITMENT_WAIT_S = 30.0
 class Forward:
     """Have Orthanc send what it holds, as one job; send anything else file by file."""
 
-    word = rules.Action.FORWARD
+    word = rules.ActionWord("FORWARD", rules.Kind.SENDS, needs=("DestinationModality",), keys=("StorageCommitment",))
 
     def describe(self, rule: rules.Rule, instances: int) -> str:
         """Tell in a few words what `run` will do."""

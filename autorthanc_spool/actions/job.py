@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.sources import Content
+from autorthanc_spool.actions.anonymise import Anonymiser
+from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import Interrupted
 from autorthanc_spool.orthanc.modalities import Modalities
@@ -85,17 +86,24 @@ class Sent:
 
 
 class Action(Protocol):
-    """What a rule can ask for. It is a `PublishingAction` or a `SendingAction`, and describes itself.
+    """What a rule can ask for: a `PublishingAction`, a `SendingAction` or a `ChangingAction`. It describes itself.
 
     `run` may be killed at any moment, and is then run again from the beginning: twice is the same as once. It ends
     soon, with Interrupted, when the job is asked to stop. It raises errors of `errors` only, and OSError for what
     happens to the disk. Its only source of bytes is the job's content.
     """
 
-    word: rules.Action
+    word: rules.ActionWord
 
     def describe(self, rule: rules.Rule, instances: int) -> str:
         """Tell in a few words what `run` will do."""
+
+
+class ChangingAction(Action, Protocol):
+    """Makes what leaves out of the originals, whatever is then done with it."""
+
+    def source(self, originals: Originals, resource: Resource, rule: rules.Rule, anonymiser: Anonymiser) -> Content:
+        """What leaves. Nothing of the originals may leave beside it."""
 
 
 class PublishingAction(Action, Protocol):

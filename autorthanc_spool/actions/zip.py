@@ -33,7 +33,7 @@ BUFFERED_BYTES = 64 * 1024 * 1024
 class Zip:
     """Fetch and pack several instances at a time into NAME.WORKING/NAME.zip, which is written by one at a time."""
 
-    word = rules.Action.ZIP
+    word = rules.ActionWord("ZIP", rules.Kind.PUBLISHES, instead_of=frozenset({"DOWNLOAD"}), keys=("Zip",))
 
     def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others tell more
         """Tell in a few words what `run` will do."""

@@ -202,7 +202,7 @@ def _fate(verdict: Any, explained: Plan) -> str:
     if job:
         to = replace(job.rule, destination_modalities=job.destinations)
         deletion = ", then delete them from Orthanc" if explained.deletes == job.rule else ""
-        return f": would {actions.describe(to, len(explained.resource.instances), job.actions)}{deletion}"
+        return f": would {actions.describe(to, len(explained.resource.instances), job.words)}{deletion}"
     return ": done already" if verdict.rule in explained.unchanged else ""
 
 

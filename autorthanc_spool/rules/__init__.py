@@ -9,10 +9,11 @@ from __future__ import annotations
 from autorthanc_spool.rules.file import MAX_BYTES, parse_rule
 from autorthanc_spool.rules.matching import ConditionVerdict, Verdict, judge, unanswered
 from autorthanc_spool.rules.model import (
-    Action,
+    ActionWord,
     AnonymiseOptions,
     Condition,
     Keep,
+    Kind,
     PrivateElement,
     Rule,
     ZipOptions,
@@ -21,11 +22,12 @@ from autorthanc_spool.rules.problems import Problem, RuleError
 
 __all__ = [
     "MAX_BYTES",
-    "Action",
+    "ActionWord",
     "AnonymiseOptions",
     "Condition",
     "ConditionVerdict",
     "Keep",
+    "Kind",
     "PrivateElement",
     "Problem",
     "Rule",

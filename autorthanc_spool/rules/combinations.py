@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from autorthanc_spool.rules.model import Action
+from autorthanc_spool.rules.model import ActionWord, Kind, carried_out
 from autorthanc_spool.rules.reader import Item, Reader
 
-# What stands in a rule that doesn't ask for the action was meant for something; doing the rule without it would
-# surprise. (DestinationModality is an exception, because old templates carry it.)
-_ONLY_WITH = {
-    "Anonymise": Action.ANONYMISE,
-    "Zip": Action.ZIP,
-    "StorageCommitment": Action.FORWARD,
-}
 
-
-def check(reader: Reader, members: Mapping[str, Item], asked: frozenset[Action]) -> None:
+def check(
+    reader: Reader, members: Mapping[str, Item], asked: frozenset[ActionWord], known: Sequence[ActionWord]
+) -> None:
     """Note what is useless or forbidden. While the actions themselves are wrong (none), nothing is said about them."""
     if not asked:
         return
-    for key, action in _ONLY_WITH.items():
-        if action not in asked and _is_set(members, key):
-            hint = f'add "{action}" to "Action", or remove "{key}"'
-            reader.wrong(members[key], "both or neither", hint, found=f"it, but no {action} in Action")
-    if Action.FORWARD in asked and "DestinationModality" not in members:
-        hint = '"DestinationModality": "NAME" tells where to'
-        reader.wrong(members["Action"], "both", hint, found="FORWARD, but no DestinationModality")
-    if _is_set(members, "StorageCommitment") and {Action.FORWARD, Action.ANONYMISE} <= asked:
-        hint = "Orthanc can have kept what it holds itself confirmed, and the anonymised files never lie in Orthanc"
-        reader.wrong(members["StorageCommitment"], "false", hint, found="true together with ANONYMISE")
+    _check_keys(reader, members, asked, known)
+    for kind in (Kind.PUBLISHES, Kind.SENDS):
+        words = sorted(one.word for one in carried_out(asked) if one.kind is kind)
+        if len(words) > 1:
+            found = f"{' and '.join(words)}, each of which {kind.value}"
+            reader.wrong(members["Action"], "one of them", "write one rule for each", found=found)
+    changing = sorted(one.word for one in asked if one.kind is Kind.CHANGES)
+    if changing and _is_set(members, "StorageCommitment") and any(one.kind is Kind.SENDS for one in asked):
+        hint = "Orthanc can have kept what it holds itself confirmed, and the changed files never lie in Orthanc"
+        reader.wrong(members["StorageCommitment"], "false", hint, found=f"true together with {changing[0]}")
     if _is_set(members, "DeleteFromOrthanc"):
-        _check_deletion(reader, members, asked)
+        _check_deletion(reader, members, asked, changing)
 
 
-def _check_deletion(reader: Reader, members: Mapping[str, Item], asked: frozenset[Action]) -> None:
+def _check_keys(
+    reader: Reader, members: Mapping[str, Item], asked: frozenset[ActionWord], known: Sequence[ActionWord]
+) -> None:
+    # What stands in a rule that doesn't ask for the action was meant for something; doing the rule without it would
+    # surprise. (What an action needs is an exception, because old templates carry DestinationModality.)
+    for key in dict.fromkeys(key for action in known for key in action.keys):
+        owners = [action for action in known if key in action.keys]
+        if not asked.intersection(owners) and _is_set(members, key):
+            hint = f'add "{owners[0]}" to "Action", or remove "{key}"'
+            reader.wrong(members[key], "both or neither", hint, found=f"it, but no {owners[0]} in Action")
+    for action in sorted(asked):
+        for key in action.needs:
+            if key not in members:
+                hint = f'"{key}": "NAME" tells where to' if action.kind is Kind.SENDS else f'add "{key}"'
+                reader.wrong(members["Action"], "both", hint, found=f"{action}, but no {key}")
+
+
+def _check_deletion(
+    reader: Reader, members: Mapping[str, Item], asked: frozenset[ActionWord], changing: list[str]
+) -> None:
     item = members["DeleteFromOrthanc"]
-    if Action.ANONYMISE in asked:
+    if changing:
         hint = "the original would be gone"
-        reader.wrong(item, "false", hint, found="true together with ANONYMISE")
-    if asked == {Action.FORWARD} and not _is_set(members, "StorageCommitment"):
+        reader.wrong(item, "false", hint, found=f"true together with {changing[0]}")
+    sending = [one.word for one in asked if one.kind is Kind.SENDS]
+    if sending and len(asked) == 1 and not _is_set(members, "StorageCommitment"):
         hint = '"StorageCommitment": true has the destination confirm that it keeps them'
-        reader.wrong(item, "DOWNLOAD, ZIP or StorageCommitment beside it", hint, found="true with FORWARD alone")
+        found = f"true with {sending[0]} alone"
+        reader.wrong(item, "DOWNLOAD, ZIP or StorageCommitment beside it", hint, found=found)
 
 
 def _is_set(members: Mapping[str, Item], key: str) -> bool:

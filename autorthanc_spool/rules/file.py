@@ -5,15 +5,16 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.rules import combinations, located_json, options
 from autorthanc_spool.rules.located_json import NotJSON, Object
 from autorthanc_spool.rules.model import (
-    Action,
+    ActionWord,
     AnonymiseOptions,
     Condition,
+    Kind,
     Rule,
     ZipOptions,
     with_implied,
@@ -41,7 +42,6 @@ TAG_KEYS = ("TagName", "Level", "Value")
 
 _CHECK_ON = {"Study": Level.STUDY, "Series": Level.SERIES}
 _LEVELS = {"Patient": "patient", "Study": "study", "Series": "series"}
-_ACTIONS = {str(action): action for action in Action} | {"ANONYMIZE": Action.ANONYMISE}
 
 # Several actions in one text, as people write them.
 _SEPARATOR = re.compile(r"\s*[,;+&|/\s]\s*")
@@ -52,11 +52,14 @@ _MODALITY = re.compile(r"[^\s/]+")
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def parse_rule(name: str, data: bytes) -> Rule:
-    """Read the content of NAME.json. Raises RuleError with all problems at once."""
+def parse_rule(name: str, data: bytes, known: Sequence[ActionWord]) -> Rule:
+    """Read the content of NAME.json; `known` are the words of all actions.
+
+    Raises RuleError with all problems at once.
+    """
     reader = Reader()
     root = _root(reader, data)
-    rule = _rule(reader, name, root) if root else None
+    rule = _rule(reader, name, root, known) if root else None
     if rule is None or reader.problems:
         raise RuleError(f"{name}.json", reader.problems, is_off=root is not None and _says_off(root))
     return rule
@@ -111,10 +114,11 @@ def _says_off(root: Item) -> bool:
     return not any(nearest(key, ["IsActive"]) for key in others)
 
 
-def _rule(reader: Reader, name: str, root: Item) -> Rule:
+def _rule(reader: Reader, name: str, root: Item, known: Sequence[ActionWord]) -> Rule:
     members = reader.members(root, KEYS, required=("CheckOn", "Tags"))
-    asked = _asked(reader, members)
-    combinations.check(reader, members, asked)
+    asked = _asked(reader, members, known)
+    combinations.check(reader, members, asked, known)
+    keys = {key for action in asked for key in (*action.keys, *action.needs)}
     anonymise = take(members, "Anonymise", lambda item: options.anonymise(reader, item, name), AnonymiseOptions(name))
     archive = take(members, "Zip", lambda item: options.archive(reader, item), ZipOptions())
     return Rule(
@@ -122,34 +126,35 @@ def _rule(reader: Reader, name: str, root: Item) -> Rule:
         check_on=take(members, "CheckOn", lambda item: reader.word(item, _CHECK_ON, any_case=True), Level.STUDY),
         is_active=take(members, "IsActive", reader.flag, False),
         comment=take(members, "Comment", reader.text, ""),
-        actions=with_implied(asked),
+        actions=with_implied(asked, known),
         conditions=take(members, "Tags", lambda item: _conditions(reader, item), ()),
-        destination_modalities=_destinations(reader, members) if Action.FORWARD in asked else (),
+        destination_modalities=_destinations(reader, members) if "DestinationModality" in keys else (),
         copies=take(members, "Copies", reader.flag, True),
-        anonymise=anonymise if Action.ANONYMISE in asked else None,
-        zip=archive if Action.ZIP in asked else None,
+        anonymise=anonymise if "Anonymise" in keys else None,
+        zip=archive if "Zip" in keys else None,
         storage_commitment=take(members, "StorageCommitment", reader.flag, False),
         delete_from_orthanc=take(members, "DeleteFromOrthanc", reader.flag, False),
     )
 
 
-def _asked(reader: Reader, members: Mapping[str, Item]) -> frozenset[Action]:
+def _asked(reader: Reader, members: Mapping[str, Item], known: Sequence[ActionWord]) -> frozenset[ActionWord]:
     """Take the actions as they are written; none of them when one is wrong."""
     if "Action" not in members:
-        return frozenset({Action.DOWNLOAD})
+        return frozenset({next(one for one in known if one.kind is Kind.PUBLISHES)})
     items = reader.one_or_more(members["Action"]) or []
-    actions = [_action(reader, item) for item in items]
+    actions = [_action(reader, item, known) for item in items]
     return frozenset() if None in actions else frozenset(action for action in actions if action)
 
 
-def _action(reader: Reader, item: Item) -> Action | None:
+def _action(reader: Reader, item: Item, known: Sequence[ActionWord]) -> ActionWord | None:
+    meanings = {spelling: one for one in known for spelling in (one.word, *one.spellings)}
     words = item.node.value
     listed = _SEPARATOR.split(words.strip().upper()) if isinstance(words, str) else []
-    if len(listed) > 1 and set(listed) <= _ACTIONS.keys():
+    if len(listed) > 1 and set(listed) <= meanings.keys():
         hint = f"write a list: [{', '.join(quoted(word) for word in listed)}]"
-        reader.wrong(item, one_of(Action), hint, found=quoted(str(words)))
+        reader.wrong(item, one_of([one.word for one in known]), hint, found=quoted(str(words)))
         return None
-    return reader.word(item, _ACTIONS, any_case=True)
+    return reader.word(item, meanings, any_case=True)
 
 
 def _conditions(reader: Reader, item: Item) -> tuple[Condition, ...]:

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
 from typing import Any, Literal
 
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Level
 
 
-class Action(StrEnum):
-    """What a rule can ask for."""
+class Kind(Enum):
+    """What an action does with the files that leave."""
 
-    DOWNLOAD = "DOWNLOAD"
-    ANONYMISE = "ANONYMISE"
-    ZIP = "ZIP"
-    FORWARD = "FORWARD"
+    PUBLISHES = "publishes"
+    SENDS = "sends"
+    CHANGES = "changes what leaves"
+
+
+@dataclass(frozen=True, order=True)
+class ActionWord:
+    """A word that a rule may ask for, as its action describes it; the registry of actions is the authority.
+
+    `spellings` are others for the same. `instead_of` are the words of publishing actions that it takes the place of,
+    and that asking for it asks for too. `needs` are keys of a rule that have to be there with it, `keys` those that
+    mean nothing without it.
+    """
+
+    word: str
+    kind: Kind = field(compare=False)
+    spellings: tuple[str, ...] = field(default=(), compare=False)
+    instead_of: frozenset[str] = field(default=frozenset(), compare=False)
+    needs: tuple[str, ...] = field(default=(), compare=False)
+    keys: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        return self.word
 
 
 class Keep(StrEnum):
@@ -77,13 +97,17 @@ class Condition:
 
 @dataclass(frozen=True)
 class Rule:
-    """A valid rule. `anonymise` and `zip` are there exactly if the rule does so, with the defaults filled in."""
+    """A valid rule.
+
+    `actions` are those asked for and implied; `anonymise` and `zip` are there exactly if the rule does so, with the
+    defaults filled in.
+    """
 
     name: str
     check_on: Level
     is_active: bool = False
     comment: str = ""
-    actions: frozenset[Action] = frozenset({Action.DOWNLOAD})
+    actions: frozenset[ActionWord] = frozenset()
     conditions: tuple[Condition, ...] = ()
     destination_modalities: tuple[str, ...] = ()
     copies: bool = True
@@ -100,19 +124,28 @@ class Rule:
     @property
     def publishes(self) -> bool:
         """Whether something appears in ``OUT/RULE``; FORWARD alone publishes nothing."""
-        return Action.DOWNLOAD in self.actions
+        return bool(self.words(Kind.PUBLISHES))
 
     @property
     def forwards(self) -> bool:
         """Whether it is sent to other destinations."""
-        return Action.FORWARD in self.actions
+        return bool(self.words(Kind.SENDS))
+
+    @property
+    def changes(self) -> bool:
+        """Whether what leaves is something else than what Orthanc has."""
+        return bool(self.words(Kind.CHANGES))
+
+    def words(self, kind: Kind) -> tuple[str, ...]:
+        """The words of one kind that are carried out: not those that another one takes the place of."""
+        return tuple(sorted(one.word for one in carried_out(self.actions) if one.kind is kind))
 
     def fields_digest(self) -> str:
         """Digest the fields that shape what is published, in hexadecimal digits; it is done again when they change.
 
         Fields at their default are left out, so that a field that comes later changes no digest that is recorded.
         """
-        content: dict[str, Any] = {"actions": sorted(self.actions - {Action.FORWARD})}
+        content: dict[str, Any] = {"actions": sorted(one.word for one in self.actions if one.kind is not Kind.SENDS)}
         if self.anonymise:
             content["anonymise"] = _anonymise_content(self.anonymise)
         if self.zip and self.zip != ZipOptions():
@@ -133,11 +166,17 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def with_implied(asked: frozenset[Action]) -> frozenset[Action]:
-    """Add what the asked actions imply: an archive is made of a download, and what isn't forwarded is published."""
-    if Action.ZIP in asked or Action.FORWARD not in asked:
-        return asked | {Action.DOWNLOAD}
-    return asked
+def with_implied(asked: frozenset[ActionWord], known: Sequence[ActionWord]) -> frozenset[ActionWord]:
+    """Add what the asked actions imply; what isn't sent is published, by the first action that publishes."""
+    implied = {one for one in known if any(one.word in other.instead_of for other in asked)}
+    if all(one.kind is Kind.CHANGES for one in asked):
+        implied |= {next(one for one in known if one.kind is Kind.PUBLISHES)}
+    return asked | implied
+
+
+def carried_out(actions: frozenset[ActionWord]) -> frozenset[ActionWord]:
+    """Those of some actions that no other one takes the place of."""
+    return frozenset(one for one in actions if not any(one.word in other.instead_of for other in actions))
 
 
 def _anonymise_content(options: AnonymiseOptions) -> dict[str, Any]:

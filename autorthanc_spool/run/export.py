@@ -7,7 +7,7 @@ import logging
 from contextlib import closing, suppress
 from dataclasses import replace
 
-from autorthanc_spool.actions import Job, Product, publishing_action
+from autorthanc_spool.actions import Job, Product, publishing_action, source
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.errors import MarkerTaken, OutputConflict, StillArriving
@@ -52,14 +52,12 @@ class Exporter:
         """What leaves under this rule."""
         tools = self._tools
         originals = Originals(tools.orthanc, job.resource, verify_md5=tools.settings.verify == "md5")
-        if job.rule.anonymise is None:
-            return originals
-        return tools.anonymiser.content(originals, job.resource, job.rule.anonymise)
+        return source(originals, job.resource, job.rule, tools.anonymiser)
 
     def threads(self, job: PlannedJob) -> int:
         """Where files are worked on between download and disk, more of them are under way, as many as memory holds."""
         threads = self._tools.settings.download_threads
-        if job.rule.anonymise is None:
+        if not job.rule.changes:
             return threads
         largest = max((one.file_size_bytes for one in job.resource.instances), default=1)
         return max(1, min(threads + self._tools.anonymiser.workers, HELD_BYTES // max(largest, 1)))

@@ -13,7 +13,7 @@ from autorthanc_spool.core.marker import TIME_FORMAT, Marker
 from autorthanc_spool.core.outcome import Outcome, Problem, Word
 from autorthanc_spool.core.record import Record
 from autorthanc_spool.core.states import Event
-from autorthanc_spool.rules import Action, Rule, Verdict, judge
+from autorthanc_spool.rules import Kind, Rule, Verdict, judge
 
 # Ten attempts with doubling pauses span several hours: what still fails then needs a person.
 MAX_ATTEMPTS = 10
@@ -39,10 +39,11 @@ class PlannedJob:
     destinations: tuple[str, ...] = ()
 
     @property
-    def actions(self) -> frozenset[Action]:
-        """The actions that will be run."""
-        left = {*self.rule.actions} if self.publishes else set()
-        return frozenset(left | {Action.FORWARD} if self.destinations else left - {Action.FORWARD})
+    def words(self) -> tuple[str, ...]:
+        """The words of the actions that will be run."""
+        publishing = self.rule.words(Kind.PUBLISHES) if self.publishes else ()
+        sending = self.rule.words(Kind.SENDS) if self.destinations else ()
+        return (*publishing, *self.rule.words(Kind.CHANGES), *sending)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from autorthanc_spool.actions import WORDS
 from autorthanc_spool.core.errors import RulesUnavailable, SpoolUnavailable
 from autorthanc_spool.disk import durable
 from autorthanc_spool.rules import MAX_BYTES, Problem, Rule, RuleError, parse_rule
@@ -231,7 +232,7 @@ class _Kept:
         """Read the last valid version, if it was active. It runs nothing, so what it asks for needn't be available."""
         data = self._data(name)
         try:
-            rule = parse_rule(_rule_name(name), data) if data is not None else None
+            rule = parse_rule(_rule_name(name), data, WORDS) if data is not None else None
         except RuleError:
             return None
         return rule if rule and rule.is_active else None
@@ -272,7 +273,7 @@ def _rule_name(file_name: str) -> str:
 
 def _parsed(name: str, data: bytes) -> Rule | RuleError:
     try:
-        return parse_rule(_rule_name(name), data)
+        return parse_rule(_rule_name(name), data, WORDS)
     except RuleError as error:
         return error
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from autorthanc_spool.actions.anonymiser import Anonymiser
+from autorthanc_spool.actions.anonymise import Anonymiser
 from autorthanc_spool.core.marker import TIME_FORMAT
 from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.orthanc.client import Orthanc

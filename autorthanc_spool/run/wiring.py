@@ -19,7 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from autorthanc_spool.actions.anonymiser import Anonymiser
+from autorthanc_spool.actions import WORDS
+from autorthanc_spool.actions.anonymise import Anonymiser
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Level, resource_key
@@ -214,7 +215,7 @@ def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
 
 def _check_file(path: Path) -> Checked:
     try:
-        return _with_table(Checked(path, parse_rule(path.stem, path.read_bytes())))
+        return _with_table(Checked(path, parse_rule(path.stem, path.read_bytes(), WORDS)))
     except RuleError as error:
         return Checked(path, None, str(error))
     except OSError as error:

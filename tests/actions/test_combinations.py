@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pydicom
 import pytest
 
-from autorthanc_spool.rules import Action
+from autorthanc_spool.actions import WORDS
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.actions.test_anonymise import assert_nothing_left, canary_study
@@ -18,7 +18,7 @@ from tests.helpers.destinations import add_modality, received
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.site import Site, stored_files
 
-COMBINATIONS = [words for count in (1, 2, 3, 4) for words in itertools.combinations(map(str, Action), count)]
+COMBINATIONS = [words for count in (1, 2, 3, 4) for words in itertools.combinations(map(str, WORDS), count)]
 # Less than the shortest run has.
 LAST_STEP = 25
 

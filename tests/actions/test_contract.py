@@ -12,8 +12,7 @@ import pytest
 from autorthanc_spool import rules
 from autorthanc_spool.actions import (
     ACTIONS,
-    PUBLISHING,
-    SENDING,
+    WORDS,
     Delivery,
     Job,
     Product,
@@ -39,8 +38,12 @@ def name_of(action: Any) -> str:
     return str(action.word)
 
 
-publishing = pytest.mark.parametrize("action", PUBLISHING, ids=name_of)
-sending = pytest.mark.parametrize("action", SENDING, ids=name_of)
+def of_kind(kind: rules.Kind) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("action", [one for one in ACTIONS if one.word.kind is kind], ids=name_of)
+
+
+publishing = of_kind(rules.Kind.PUBLISHES)
+sending = of_kind(rules.Kind.SENDS)
 
 
 class Withholding(Originals):
@@ -114,9 +117,9 @@ def delivery(orthanc: OrthancServer, destination: str = "archive") -> Delivery:
     return Delivery(destination, Modalities(Orthanc(orthanc.url, "", None)), Notes())
 
 
-def test_each_word_of_a_rule_but_anonymise_is_one_action() -> None:
-    """ANONYMISE is no action of its own: it makes the content that the others publish and send."""
-    assert sorted(action.word for action in ACTIONS) == sorted(set(rules.Action) - {rules.Action.ANONYMISE})
+def test_each_word_belongs_to_one_action() -> None:
+    spellings = [spelling for word in WORDS for spelling in (word.word, *word.spellings)]
+    assert len(spellings) == len(set(spellings))
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=name_of)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from autorthanc_spool.actions import WORDS
 from autorthanc_spool.core.dicom import Instance, Level, Resource, Series
 from autorthanc_spool.core.errors import (
     DeletionWaits,
@@ -24,7 +25,7 @@ from autorthanc_spool.core.marker import Marker
 from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.core.record import Entry, Record, Sending
 from autorthanc_spool.core.states import Event
-from autorthanc_spool.rules import Action, Rule
+from autorthanc_spool.rules import Rule
 from autorthanc_spool.run import plan
 from autorthanc_spool.run.plan import Filing
 
@@ -32,9 +33,10 @@ ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 SERIES_ID = "1a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 STABLE_AGE_S = 60
 ARRIVED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-DOWNLOAD = Rule("trial", Level.STUDY, is_active=True)
+WORD = {word.word: word for word in WORDS}
+DOWNLOAD = Rule("trial", Level.STUDY, is_active=True, actions=frozenset({WORD["DOWNLOAD"]}))
 BOTH = replace(
-    DOWNLOAD, actions=frozenset({Action.DOWNLOAD, Action.FORWARD}), destination_modalities=("ARCHIVE", "PACS")
+    DOWNLOAD, actions=frozenset({WORD["DOWNLOAD"], WORD["FORWARD"]}), destination_modalities=("ARCHIVE", "PACS")
 )
 
 
@@ -91,7 +93,7 @@ def test_a_new_destination_is_a_job_of_its_own() -> None:
     study = resource(instance(1))
     record = done(replace(BOTH, destination_modalities=("PACS",)), plan.content_digest(study))
     (job,) = plan.make_plan(study, [BOTH], [], record).jobs
-    assert (job.publishes, job.destinations, job.actions) == (False, ("ARCHIVE",), {Action.FORWARD})
+    assert (job.publishes, job.destinations, job.words) == (False, ("ARCHIVE",), ("FORWARD",))
 
 
 def test_what_the_last_valid_version_of_a_broken_file_matches_waits() -> None:
