@@ -84,9 +84,9 @@ class Keyring:
                 for details in self._spool.ledger.read(key).details():
                     if PSEUDONYM_KEY in details:
                         yield str(details[PSEUDONYM_KEY])
-        for item in (item for state in State for item in self._spool.items(state)):
+        for item in (item for state in State for item in self._spool.directories.items(state)):
             with suppress(MarkerError, FileNotFoundError):
-                yield from _named_in(self._spool.read(item).outcomes.values())
+                yield from _named_in(self._spool.directories.read(item).outcomes.values())
 
 
 def _named_in(outcomes: Iterable[Outcome]) -> Iterator[str]:

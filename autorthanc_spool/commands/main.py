@@ -101,7 +101,8 @@ def list_markers(settings: Settings, states: tuple[str, ...], as_json: bool) -> 
 
     wanted = [State(state) for state in states] or [state for state in State if state is not State.DONE]
     spool = wiring.open_spool(settings)
-    views.show_markers([views.summary(spool, item) for state in wanted for item in spool.items(state)], as_json)
+    items = [item for state in wanted for item in spool.directories.items(state)]
+    views.show_markers([views.summary(spool, item) for item in items], as_json)
 
 
 @cli.command()
@@ -110,7 +111,7 @@ def list_markers(settings: Settings, states: tuple[str, ...], as_json: bool) -> 
 def show(settings: Settings, name: str) -> None:
     """Print a marker: what it asks for, what was done, and why it waits or failed."""
     spool = wiring.open_spool(settings)
-    item = spool.find(name)
+    item = spool.directories.find(name)
     click.echo(f"{item.path}", err=True)
     click.echo(item.path.read_text(errors="backslashreplace").rstrip("\n") or "{}")
 
@@ -126,8 +127,8 @@ def requeue(settings: Settings, names: tuple[str, ...], failed: bool, deferred: 
         raise UsageError("name a marker, or use --failed or --deferred; `autorthanc-spool list` shows what there is")
     spool = wiring.open_spool(settings)
     items = _found(spool, names)
-    items += spool.items(State.FAILED) if failed else []
-    items += spool.items(State.DEFERRED) if deferred else []
+    items += spool.directories.items(State.FAILED) if failed else []
+    items += spool.directories.items(State.DEFERRED) if deferred else []
     if not items:
         click.echo("nothing there", err=True)
     _move(spool, items, Event.REQUEUE)
@@ -153,7 +154,7 @@ def release(settings: Settings, names: tuple[str, ...]) -> None:
 
 def _found(spool: Spool, names: tuple[str, ...]) -> list[Item]:
     """Find all markers before anything is done with the first; one that is named twice counts once."""
-    return list(dict.fromkeys(spool.find(name) for name in names))
+    return list(dict.fromkeys(spool.directories.find(name) for name in names))
 
 
 def _move(spool: Spool, items: list[Item], event: Event) -> None:
@@ -185,7 +186,7 @@ def enqueue(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> No
     checked = [resource_id_of(text) for text in resource_ids]
     spool = wiring.open_spool(settings)
     for resource_id in checked:
-        item = spool.put(marker.new(Level(level), resource_id, "cli", wiring.utc_now()))
+        item = spool.directories.put(marker.new(Level(level), resource_id, "cli", wiring.utc_now()))
         click.echo(f"{item.state}/{item.name}")
 
 

@@ -41,7 +41,7 @@ def summary(spool: Spool, item: Item) -> dict[str, Any]:
         if item.state is State.DEFERRED:
             content["due_in_s"] = max(0, round(item.path.stat().st_mtime - time.time()))
         try:
-            found = spool.read(item)
+            found = spool.directories.read(item)
         except MarkerError as error:
             return {**content, "error": marker.recorded_reason(item.path.read_bytes()) or str(error)}
         content |= {"level": str(found.level), "id": found.resource_id, "source": found.source}

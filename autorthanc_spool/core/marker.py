@@ -105,6 +105,27 @@ class Marker:
         return replace(self, attempts=0, deferrals=0, deaths=0, error=None, outcomes=self.published)
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """A file that is not a marker: what it held, None when that can't be copied, and why it was rejected."""
+
+    data: bytes | None
+    reason: MarkerError
+
+    def dump(self, filed: Mapping[str, str]) -> bytes | None:
+        """Write its record."""
+        if self.data is None:
+            return None
+        try:
+            content = json.loads(self.data)
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            content = {"content": self.data.decode(errors="backslashreplace")}
+        content |= {"filed": filed, "error": problem_content(Problem.of(self.reason))}
+        return _encoded(content)
+
+
 def new(level: Level, resource_id: str, source: str, now: datetime, rules: tuple[str, ...] | None = None) -> Marker:
     """Make a marker as another source than Lua writes it."""
     time = now.astimezone(UTC).strftime(TIME_FORMAT)
@@ -168,16 +189,9 @@ def dump(marker: Marker) -> bytes:
     return _encoded(content)
 
 
-def dump_rejected(data: bytes, reason: str, filed: Mapping[str, str]) -> bytes:
-    """Write the record of a file that is no marker: what it held, and why it was rejected."""
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        content = {"content": data.decode(errors="backslashreplace")}
-    content |= {"filed": filed, "error": {"kind": "MarkerError", "text": reason}}
-    return _encoded(content)
+def record(result: Marker | Rejected, filed: Mapping[str, str]) -> bytes | None:
+    """Write the record of what was filed at this place and time; None where the file stays as it is."""
+    return dump(replace(result, filed=filed)) if isinstance(result, Marker) else result.dump(filed)
 
 
 def _encoded(content: Mapping[str, Any]) -> bytes:
@@ -194,7 +208,7 @@ def filed_path(data: bytes) -> str:
 
 
 def recorded_reason(data: bytes) -> str:
-    """Read from the record of a file that is no marker why it was rejected; "" when it doesn't say."""
+    """Read from the record of a file that is not a marker why it was rejected; "" when it doesn't say."""
     try:
         return str(json.loads(data)["error"]["text"])
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -178,7 +178,7 @@ def _show_failure(ending: Event, settings: Settings, logs: Logs) -> None:
     for line in logs.lines:
         console.print(f"  {line}")
     spool = wiring.open_spool(settings)
-    for item in (item for state in State if state is not State.DONE for item in spool.items(state)):
+    for item in (item for state in State if state is not State.DONE for item in spool.directories.items(state)):
         console.print(f"{item.state}/{item.name}:\n{item.path.read_text(errors='replace')}")
     console.print("`autorthanc-spool demo --keep` leaves everything in place to be looked at.")
 

@@ -150,8 +150,8 @@ def _room(what: str, folder: Path, limits: tuple[int, int], mend: str) -> Iterat
 
 
 def _waiting(tools: Tools) -> Iterator[Finding]:
-    oldest_s = min((item.path.stat().st_mtime for item in tools.spool.items(State.INCOMING)), default=None)
-    is_worked_on = bool(tools.spool.items(State.PROCESSING))
+    oldest_s = min((item.path.stat().st_mtime for item in tools.spool.directories.items(State.INCOMING)), default=None)
+    is_worked_on = bool(tools.spool.directories.items(State.PROCESSING))
     if oldest_s is not None and time.time() - oldest_s > IDLE_S and not is_worked_on:
         minutes = (time.time() - oldest_s) / 60
         yield warning("processor", f"a marker has waited for {minutes:.0f} min", "is `autorthanc-spool run` running?")

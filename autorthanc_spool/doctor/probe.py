@@ -78,7 +78,7 @@ def _judge(tools: Tools, came: bool) -> Finding:
 
 def _came(tools: Tools, wait_s: float) -> bool:
     polling_s = tools.settings.poll_interval_s if tools.settings.observer == "polling" else None
-    doorbell = Doorbell([tools.spool.directory(State.INCOMING)], polling_s=polling_s)
+    doorbell = Doorbell([tools.spool.directories.of(State.INCOMING)], polling_s=polling_s)
     deadline = time.monotonic() + wait_s
     try:
         while (left_s := deadline - time.monotonic()) > 0:
@@ -91,16 +91,16 @@ def _came(tools: Tools, wait_s: float) -> bool:
 
 
 def _is_announced(tools: Tools) -> bool:
-    for item in tools.spool.waiting({_KEYS[0]}, *State):
+    for item in tools.spool.directories.waiting({_KEYS[0]}, *State):
         with suppress(FileNotFoundError, MarkerError):
-            if tools.spool.read(item).source == "lua":
+            if tools.spool.directories.read(item).source == "lua":
                 return True
     return False
 
 
 def _forget(tools: Tools) -> None:
     for key in _KEYS:
-        for item in list(tools.spool.waiting({key}, *State)):
+        for item in list(tools.spool.directories.waiting({key}, *State)):
             item.path.unlink(missing_ok=True)
         tools.spool.ledger.forget(key)
 

@@ -77,7 +77,7 @@ def _announced(tools: Tools, studies: set[str], begin: datetime) -> set[str]:
 def _items(tools: Tools, begin: datetime) -> Iterable[Item]:
     first_day = begin.date().isoformat()
     for state in State:
-        for item in tools.spool.items(state):
+        for item in tools.spool.directories.items(state):
             if state is not State.DONE or item.path.parent.name >= first_day:
                 yield item
 
@@ -87,6 +87,6 @@ def _lua_marker(tools: Tools, item: Item, studies: set[str]) -> tuple[Level, str
     if named is None or named[0] is not Level.STUDY or named[1] not in studies:
         return None
     with suppress(FileNotFoundError, MarkerError):
-        if tools.spool.read(item).source == "lua":
+        if tools.spool.directories.read(item).source == "lua":
             return named
     return None

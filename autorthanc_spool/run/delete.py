@@ -112,17 +112,16 @@ class Deleter:
         """Raise DeletionWaits when another marker of the family may still have work, or has failed."""
         served = {claim.item.path, *(companion.path for companion in claim.companions)}
         for state, wait_s in _IN_THE_WAY.items():
-            for item in self._tools.spool.waiting(keys, state):
+            for item in self._tools.spool.directories.waiting(keys, state):
                 if item.path not in served and not self._waits_like_this(item):
                     mend = "; mend and requeue it, or delete it" if state is State.FAILED else ""
-                    raise DeletionWaits(
-                        f"{state}/{item.name} has to succeed first{mend}", wait_s, self._tools.spool.key_of(item)
-                    )
+                    key = self._tools.spool.directories.key_of(item)
+                    raise DeletionWaits(f"{state}/{item.name} has to succeed first{mend}", wait_s, key)
 
     def _waits_like_this(self, item: Item) -> bool:
         """Whether a marker has succeeded, and waits for the deletion alone."""
         with suppress(FileNotFoundError, MarkerError):
-            problems = self._tools.spool.read(item).problems
+            problems = self._tools.spool.directories.read(item).problems
             return item.state is State.DEFERRED and bool(problems) and all(one.is_a(DeletionWaits) for one in problems)
         return False
 
@@ -149,7 +148,7 @@ class Deleter:
                 raise DeletionWaits(text, self._soon_s() if is_own else LATER_S, key)
             if record.intent or record.working:
                 # Its marker is gone too, or it would be in the way: only a run of its own clears this away.
-                tools.spool.put(new_marker(member.level, member.resource_id, "reconcile", tools.clock()))
+                tools.spool.directories.put(new_marker(member.level, member.resource_id, "reconcile", tools.clock()))
                 raise DeletionWaits(f"what a process that died left of {key} is cleared away first", SOON_S, key)
             if key == marker.key and not (rule in drawn.unchanged and _is_kept(rule, record)):
                 raise StillArriving(f"the {member.level} changed after it was exported", SOON_S)

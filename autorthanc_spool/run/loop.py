@@ -58,11 +58,11 @@ class Runner:
             self._reconcile()
             if self._drain():
                 continue
-            if not self._tools.spool.is_resting():
+            if not self._tools.spool.directories.is_resting():
                 self._prune()
                 return
             # A file that may still be written to is judged when it has rested.
-            doorbell.wait(self._tools.spool.next_due_s() or SHORTEST_WAIT_S)
+            doorbell.wait(self._tools.spool.directories.next_due_s() or SHORTEST_WAIT_S)
 
     def _pass(self) -> bool:
         """Look at everything, and work on what is due; tell whether there is more to do at once."""
@@ -162,5 +162,5 @@ class Runner:
         poll_s = self._tools.settings.poll_interval_s
         if self._troubles.current:
             return poll_s
-        due_s = self._tools.spool.next_due_s()
+        due_s = self._tools.spool.directories.next_due_s()
         return poll_s if due_s is None else min(poll_s, max(due_s, SHORTEST_WAIT_S))

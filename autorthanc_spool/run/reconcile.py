@@ -93,12 +93,12 @@ def _known(
 
 def look_after_series(spool: Spool, study: Resource, now: datetime) -> list[str]:
     """Write a marker for each series of a study that no run has seen in its present state."""
-    waiting = spool.waiting_keys(*_WAITING)
+    waiting = spool.directories.waiting_keys(*_WAITING)
     written = []
     for series in study.series:
         key = resource_key(Level.SERIES, series.resource_id)
         if series.is_stable and key not in waiting and _is_new(spool.ledger, key, series.last_update):
-            written.append(spool.put(marker.new(Level.SERIES, series.resource_id, "reconcile", now)).name)
+            written.append(spool.directories.put(marker.new(Level.SERIES, series.resource_id, "reconcile", now)).name)
     return written
 
 
@@ -123,7 +123,7 @@ def _settled(orthanc: Orthanc, stable_age_s: float) -> Iterator[StudySummary]:
 
 
 def _wake(spool: Spool, studies: list[StudySummary], now: datetime, problems: list[str]) -> Iterable[str]:
-    waiting = spool.waiting_keys(*_WAITING)
+    waiting = spool.directories.waiting_keys(*_WAITING)
     for one in studies:
         key = resource_key(Level.STUDY, one.resource_id)
         try:
@@ -132,7 +132,7 @@ def _wake(spool: Spool, studies: list[StudySummary], now: datetime, problems: li
             problems.append(str(error))
             continue
         if is_missed:
-            yield spool.put(marker.new(Level.STUDY, one.resource_id, "reconcile", now)).name
+            yield spool.directories.put(marker.new(Level.STUDY, one.resource_id, "reconcile", now)).name
 
 
 def _is_missed(study: StudySummary, ledger: Ledger, key: str) -> bool:

@@ -197,4 +197,4 @@ def gathered(looked: Iterable[list[Match] | Unread], listed: Candidates) -> Foun
 
 def write_marker(spool: Spool, rule: Rule, match: Match, clock: Callable[[], datetime]) -> str:
     """Write the marker of a match; give its name."""
-    return spool.put(marker.new(match.level, match.resource_id, "replay", clock(), rules=(rule.name,))).name
+    return spool.directories.put(marker.new(match.level, match.resource_id, "replay", clock(), rules=(rule.name,))).name

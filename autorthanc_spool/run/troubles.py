@@ -83,7 +83,7 @@ class Surroundings:
         """Raise when the spool isn't there, or when it was in trouble and can't be written yet."""
         spool = self._tools.spool
         self._tools.roots.check_spool(spool.root)
-        spool.lay_out(self._tools.owner)
+        spool.directories.lay_out(self._tools.owner)
         if SPOOL in self._troubles.current:
             spool.try_writing()
             # Whatever stopped the work: it can begin again.

@@ -63,7 +63,7 @@ def open_spool(settings: Settings) -> Spool:
     """Open the spool, and lay out what is missing of it."""
     spool = Spool(settings.spool_path, time.time)
     try:
-        spool.lay_out(_owner(settings))
+        spool.directories.lay_out(_owner(settings))
     except OSError as error:
         raise SettingsError(
             [f"AUTORTHANC_SPOOL_PATH: the spool {settings.spool_path} can't be made or used: {error.strerror}"]
@@ -112,11 +112,12 @@ def run(settings: Settings, *, once: bool) -> int:
     parts = tools(settings, stop)
     _check_folders(settings, parts.roots)
     parts.spool.sweep_locks()
-    failed_before = {item.name for item in parts.spool.items(State.FAILED)}
+    failed_before = {item.name for item in parts.spool.directories.items(State.FAILED)}
     runner = Runner(parts)
     # What was imported stays to the end: the garbage collector would look through it over and over while files come.
     gc.freeze()
-    watched = [parts.spool.directory(state) for state in (State.INCOMING, State.DEFERRED)] + [settings.rules_path]
+    directories = parts.spool.directories
+    watched = [directories.of(State.INCOMING), directories.of(State.DEFERRED), settings.rules_path]
     doorbell = Doorbell(watched, polling_s=settings.poll_interval_s if settings.observer == "polling" else None)
     with _signals(stop, doorbell):
         try:
@@ -125,7 +126,7 @@ def run(settings: Settings, *, once: bool) -> int:
             doorbell.close()
             parts.anonymiser.close()
     # What names nothing is put into failed/ without a claim.
-    rejected = {item.name for item in parts.spool.items(State.FAILED)} - failed_before
+    rejected = {item.name for item in parts.spool.directories.items(State.FAILED)} - failed_before
     return 1 if once and (runner.failed or rejected) else 0
 
 
@@ -159,12 +160,12 @@ def status(settings: Settings) -> Status:
         answer = f"answers, version {orthanc(settings).system().get('Version', 'unknown')}"
     except OrthancUnavailable as error:
         answer = str(error)
-    incoming = spool.items(State.INCOMING)
+    incoming = spool.directories.items(State.INCOMING)
     return Status(
         spool=spool.root,
-        counts={str(state): len(spool.items(state)) for state in State},
+        counts={str(state): len(spool.directories.items(state)) for state in State},
         oldest_incoming=incoming[0].name if incoming else "",
-        next_due_s=spool.next_due_s(),
+        next_due_s=spool.directories.next_due_s(),
         rules=rules,
         rules_problem=problem,
         orthanc=answer,

@@ -21,7 +21,7 @@ import click
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings, load_settings, written_badly
 from autorthanc_spool.site import folders, ports
-from autorthanc_spool.spool.directories import SHARED_MODE, Shelves
+from autorthanc_spool.spool.directories import SHARED_MODE, Directories
 
 # User and group of the images orthancteam/orthanc and postgres (Debian variant); both happen to be the same numbers.
 ORTHANC_USER = 999
@@ -161,7 +161,7 @@ def _give_away(path: Path, uid: int, gid: int, named: str) -> None:
 
 
 def _prepare_spool(path: Path, settings: Settings) -> None:
-    Shelves(path, time.time).lay_out((settings.uid, settings.gid))
+    Directories(path, time.time).lay_out((settings.uid, settings.gid))
     # Orthanc writes to these two as a member of the group; a spool from before Docker may have had another group.
     for name in ("", "tmp", "incoming"):
         status = (path / name).stat()

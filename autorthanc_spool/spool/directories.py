@@ -40,8 +40,8 @@ class Item:
     path: Path
 
 
-class Shelves:
-    """One spool directory, as far as looking and moving go."""
+class Directories:
+    """The directories of one spool."""
 
     def __init__(self, root: Path, clock: Clock) -> None:
         self.root = root
@@ -55,13 +55,13 @@ class Shelves:
         for name in ("ledger", "ledger/names", "state", "state/filing", "state/rules"):
             _make_directory(self.root / name, PRIVATE_MODE, owner)
 
-    def directory(self, state: State) -> Path:
+    def of(self, state: State) -> Path:
         """The directory of a state."""
         return self.root / state
 
     def items(self, state: State) -> list[Item]:
         """List the markers of a state, oldest name first. Only ``*.json`` without a leading dot counts."""
-        folder = self.directory(state)
+        folder = self.of(state)
         folders = sorted(folder.glob("????-??-??")) if state is State.DONE else [folder]
         return [Item(state, name, place / name) for place in folders for name in _names(place)]
 
@@ -119,7 +119,7 @@ class Shelves:
     def _filed_after(self, item: Item, time_s: float) -> bool:
         with suppress(FileNotFoundError, MarkerError):
             filed = self.read(item).filed or {}
-            return str(filed.get("time", "")) > datetime.fromtimestamp(time_s, UTC).strftime(marker.TIME_FORMAT)
+            return str(filed.get("time", "")) > utc(time_s)
         return False
 
     def is_resting(self) -> bool:
@@ -129,7 +129,7 @@ class Shelves:
     def waiting(self, keys: Collection[str], *states: State) -> Iterator[Item]:
         """Find the markers of some resources; only those whose names don't tell are read, there may be thousands."""
         for state in states:
-            folder = self.directory(state)
+            folder = self.of(state)
             for name in _names(folder):
                 named = _key_in(name)
                 item = Item(state, name, folder / name) if named is None or named in keys else None
@@ -155,6 +155,7 @@ class Shelves:
         return Item(State.INCOMING, path.name, path)
 
     def relocate(self, source: Path, state: State, name: str) -> Path:
+        """Move a file into the directory of a state, under a name that is free there."""
         while True:
             path = self.free_path(state, name)
             with suppress(FileExistsError):
@@ -162,11 +163,12 @@ class Shelves:
                 return path
 
     def free_path(self, state: State, name: str) -> Path:
-        folder = self.directory(state)
+        """Give the path that a marker of this name would get: nothing there is overwritten."""
+        folder = self.of(state)
         if state is State.DONE:
             folder = folder / datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%d")
             if not folder.is_dir():
-                _make_directory(folder, SHARED_MODE, _owner_of(self.directory(state)))
+                _make_directory(folder, SHARED_MODE, _owner_of(self.of(state)))
         path, number = folder / name, 1
         while os.path.lexists(path):
             number += 1
@@ -184,9 +186,15 @@ class Shelves:
             return False
 
     def has_rested(self, item: Item) -> bool:
+        """Whether nobody has touched the file for so long that it can be judged."""
         now = self._clock()
         # A time in the future means that the clock was set back: then there is nothing to measure the rest by.
         return not now < _rested_at(item) <= now + REST_S
+
+
+def utc(seconds: float) -> str:
+    """Write a time as markers do."""
+    return datetime.fromtimestamp(seconds, UTC).strftime(marker.TIME_FORMAT)
 
 
 def _names(folder: Path) -> list[str]:

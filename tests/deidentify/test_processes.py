@@ -26,7 +26,7 @@ RECIPE = Recipe(Profile(AnonymiseOptions("P")), KEY)
 
 def keyring(folder: Path) -> Keyring:
     spool = Spool(folder / "spool", time.time)
-    spool.lay_out()
+    spool.directories.lay_out()
     return Keyring(folder / "secrets" / "pseudonym.key", spool)
 
 

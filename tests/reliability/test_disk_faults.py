@@ -210,7 +210,7 @@ def test_lost_events_are_made_up_for_by_looking(site: Site) -> None:
     stop = threading.Event()
     parts = wiring.tools(load_settings({}, site.environment, site.root), stop)
     site.output.mkdir()
-    doorbell = Deaf([parts.spool.directory(State.INCOMING)], polling_s=None)
+    doorbell = Deaf([parts.spool.directories.of(State.INCOMING)], polling_s=None)
     thread = threading.Thread(target=Runner(parts).run, args=(doorbell,))
     thread.start()
     try:
@@ -251,13 +251,13 @@ def test_two_processors_share_the_work_and_each_study_is_published_once(site: Si
 def test_a_clock_that_is_set_back_keeps_no_marker_waiting(tmp_path: Path) -> None:
     clock = [time.time()]
     spool = Spool(tmp_path / "spool", lambda: clock[0])
-    spool.lay_out()
+    spool.directories.lay_out()
     fill(spool, 1)
     claim = next(spool.claims())
     spool.file(claim, Event.DEFER, claim.marker, due_in_s=1000)
     assert list(spool.claims()) == []
     clock[0] -= 365 * 86400
-    assert spool.next_due_s() == 0
+    assert spool.directories.next_due_s() == 0
     assert next(spool.claims()).item.name == claim.item.name
 
 
@@ -265,7 +265,7 @@ def test_thousands_of_markers_are_not_looked_through_anew_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path / "spool", time.time)
-    spool.lay_out()
+    spool.directories.lay_out()
     fill(spool, 5000)
     looks = 0
 

@@ -35,30 +35,30 @@ def fill(spool: Spool, resources: int, markers_each: int = 1) -> None:
         for copy in range(markers_each):
             name = f"20261123T{copy:06d}Z-study-{orthanc_id(number)}.json"
             found = marker.Marker(Level.STUDY, orthanc_id(number), source="lua", event="StableStudy")
-            (spool.directory(State.INCOMING) / name).write_bytes(marker.dump(found))
+            (spool.directories.of(State.INCOMING) / name).write_bytes(marker.dump(found))
 
 
 def test_eight_processes_claim_600_markers_each_once_and_leave_no_lock(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", time.time)
-    spool.lay_out()
+    spool.directories.lay_out()
     fill(spool, 600)
     notes = run_claimers(spool.root, 8)
     claimed = collections.Counter(line.split()[1] for lines in notes for line in lines)
     assert len(claimed) == 600
     assert set(claimed.values()) == {1}
-    assert len(spool.items(State.DONE)) == 600
-    assert [str(state) for state in State if state is not State.DONE and spool.items(state)] == []
+    assert len(spool.directories.items(State.DONE)) == 600
+    assert [str(state) for state in State if state is not State.DONE and spool.directories.items(state)] == []
     assert os.listdir(spool.root / "locks") == []
 
 
 def test_no_two_processes_hold_one_resource_and_its_waiting_markers_are_superseded(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", time.time)
-    spool.lay_out()
+    spool.directories.lay_out()
     fill(spool, 20, markers_each=30)
     notes = run_claimers(spool.root, 8)
     claimed = [line.split() for lines in notes for line in lines]
     superseded = sum(int(companions) for _, _, companions in claimed)
     assert len(claimed) + superseded == 600
-    assert len(spool.items(State.DONE)) == 600
+    assert len(spool.directories.items(State.DONE)) == 600
     assert os.listdir(spool.root / "locks") == []
     assert os.listdir(spool.root / "state" / "filing") == []

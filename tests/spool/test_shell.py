@@ -42,16 +42,16 @@ def clock() -> Clock:
 @pytest.fixture
 def spool(tmp_path: Path, clock: Clock) -> Spool:
     made = Spool(tmp_path / "spool", clock)
-    made.lay_out()
+    made.directories.lay_out()
     return made
 
 
 def states(spool: Spool) -> dict[str, str]:
-    return {item.name: str(item.state) for state in State for item in spool.items(state)}
+    return {item.name: str(item.state) for state in State for item in spool.directories.items(state)}
 
 
 def drop(spool: Spool, name: str = NAME, text: str = FROM_LUA, state: State = State.INCOMING) -> Path:
-    path = spool.directory(state) / name
+    path = spool.directories.of(state) / name
     path.write_text(text)
     return path
 
@@ -74,7 +74,7 @@ def test_a_marker_goes_from_incoming_over_processing_to_done(spool: Spool) -> No
     assert os.listdir(spool.root / "locks") == [f"{KEY}.lock"]
     filed = spool.file(claim, Event.FINISH, claim.marker)
     assert filed
-    assert filed.path.parent.parent == spool.directory(State.DONE)
+    assert filed.path.parent.parent == spool.directories.of(State.DONE)
     assert json.loads(filed.path.read_text())["filed"]["path"] == str(filed.path.relative_to(spool.root))
     assert os.listdir(spool.root / "locks") == []
 
@@ -83,7 +83,7 @@ def test_what_comes_back_from_done_is_done_again_and_the_ledger_knows_it_before_
     drop(spool)
     done = finish(spool)
     spool.ledger.write(Record(KEY, entries={"brain": Entry("content", "fields", "published")}))
-    done.rename(spool.directory(State.INCOMING) / NAME)
+    done.rename(spool.directories.of(State.INCOMING) / NAME)
     only_claim(spool)
     assert spool.ledger.read(KEY).entries["brain"].again
 
@@ -95,7 +95,7 @@ def test_what_comes_back_from_failed_goes_on_with_what_is_missing_and_its_attemp
     filed = spool.file(claim, Event.FAIL, failing)
     assert filed
     spool.ledger.write(Record(KEY, entries={"brain": Entry("content", "fields", "published")}))
-    filed.path.rename(spool.directory(State.INCOMING) / NAME)
+    filed.path.rename(spool.directories.of(State.INCOMING) / NAME)
     again = only_claim(spool)
     assert not spool.ledger.read(KEY).entries["brain"].again
     assert again.marker.attempts == 0
@@ -130,7 +130,7 @@ def test_a_touch_makes_a_deferred_marker_due(spool: Spool) -> None:
     drop(spool)
     deferred = finish(spool, Event.DEFER, due_in_s=1000)
     assert list(spool.claims()) == []
-    assert 990 < (spool.next_due_s() or 0) <= 1000
+    assert 990 < (spool.directories.next_due_s() or 0) <= 1000
     os.utime(deferred)
     assert only_claim(spool).item.name == NAME
 
@@ -147,7 +147,7 @@ def test_other_names_are_not_markers(spool: Spool) -> None:
     drop(spool, f"study-{ID}.json~")
     drop(spool, "README")
     assert list(spool.claims()) == []
-    assert len(os.listdir(spool.directory(State.INCOMING))) == 3
+    assert len(os.listdir(spool.directories.of(State.INCOMING))) == 3
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"level": "study"}'])
@@ -157,11 +157,11 @@ def test_what_names_nothing_rests_two_seconds_and_fails_with_the_reason_inside(
     drop(spool, "note.json", text)
     assert list(spool.claims()) == []
     assert states(spool) == {"note.json": "incoming"}
-    assert spool.is_resting()
+    assert spool.directories.is_resting()
     clock.ahead_s = 2.1
     assert list(spool.claims()) == []
     assert states(spool) == {"note.json": "failed"}
-    content = json.loads((spool.directory(State.FAILED) / "note.json").read_text())
+    content = json.loads((spool.directories.of(State.FAILED) / "note.json").read_text())
     assert content["error"]["text"]
     assert os.listdir(spool.root / "state" / "filing") == []
 
@@ -175,7 +175,7 @@ def test_a_file_that_is_being_written_becomes_a_marker_when_it_is_complete(spool
 
 @pytest.mark.parametrize("kind", ["directory", "fifo"])
 def test_what_is_no_file_is_put_aside(spool: Spool, clock: Clock, kind: str) -> None:
-    path = spool.directory(State.INCOMING) / "x.json"
+    path = spool.directories.of(State.INCOMING) / "x.json"
     path.mkdir() if kind == "directory" else os.mkfifo(path)
     clock.ahead_s = 3
     assert list(spool.claims()) == []
@@ -195,9 +195,9 @@ def test_markers_of_one_resource_that_wait_are_superseded(spool: Spool) -> None:
     drop(spool, f"20261123T212450Z-study-{OTHER}.json", FROM_LUA.replace(ID, OTHER))
     claim = only_claim(spool)
     spool.file(claim, Event.FINISH, claim.marker)
-    done = [json.loads(item.path.read_text()) for item in spool.items(State.DONE)]
+    done = [json.loads(item.path.read_text()) for item in spool.directories.items(State.DONE)]
     assert [found.get("superseded_by") for found in done] == [None, claim.item.name, claim.item.name]
-    assert [item.name for item in spool.items(State.INCOMING)] == [f"20261123T212450Z-study-{OTHER}.json"]
+    assert [item.name for item in spool.directories.items(State.INCOMING)] == [f"20261123T212450Z-study-{OTHER}.json"]
 
 
 def test_a_marker_that_asks_for_more_is_not_superseded(spool: Spool) -> None:
@@ -219,7 +219,7 @@ def test_a_narrow_run_does_not_supersede_a_wide_one(spool: Spool) -> None:
 def test_a_marker_taken_out_of_processing_is_left_to_the_person(spool: Spool) -> None:
     drop(spool)
     claim = only_claim(spool)
-    claim.item.path.rename(spool.directory(State.HOLD) / NAME)
+    claim.item.path.rename(spool.directories.of(State.HOLD) / NAME)
     assert not claim.is_ours()
     assert spool.file(claim, Event.FINISH, claim.marker) is None
     assert states(spool) == {NAME: "hold"}
@@ -256,7 +256,7 @@ def test_a_crash_between_the_two_renames_of_filing_is_completed(spool: Spool) ->
     claim = only_claim(spool)
     spool.file(claim, Event.DEFER, claim.marker, due_in_s=500)
     # The state after such a crash: the marker is renamed, its record still waits in state/filing.
-    path = spool.directory(State.DEFERRED) / NAME
+    path = spool.directories.of(State.DEFERRED) / NAME
     record = path.read_text()
     path.write_text(FROM_LUA)
     waiting = spool.root / "state" / "filing" / f"{path.stat().st_ino}.json"
@@ -282,7 +282,7 @@ def test_a_record_whose_marker_never_moved_is_dropped(spool: Spool) -> None:
 
 def test_people_move_markers_only_where_a_transition_leads(spool: Spool) -> None:
     drop(spool, state=State.FAILED)
-    held = spool.move(spool.find(ID), Event.HOLD)
+    held = spool.move(spool.directories.find(ID), Event.HOLD)
     assert held.state is State.HOLD
     back = spool.move(held, Event.RELEASE)
     assert back.state is State.INCOMING
@@ -292,7 +292,7 @@ def test_people_move_markers_only_where_a_transition_leads(spool: Spool) -> None
 
 def test_a_deleted_marker_leaves_a_refusal(spool: Spool) -> None:
     drop(spool)
-    spool.delete(spool.find(NAME))
+    spool.delete(spool.directories.find(NAME))
     assert states(spool) == {}
     assert spool.ledger.read(KEY).refused
 
@@ -302,24 +302,24 @@ def test_a_marker_that_is_worked_on_is_not_deleted(spool: Spool) -> None:
     claim = only_claim(spool)
     other = Spool(spool.root, time.time)
     with pytest.raises(SpoolError, match="being worked on"):
-        other.delete(other.find(NAME), wait_s=0.1)
+        other.delete(other.directories.find(NAME), wait_s=0.1)
     spool.file(claim, Event.FINISH, claim.marker)
 
 
 def test_a_marker_is_found_by_any_unique_part_of_its_name(spool: Spool) -> None:
     drop(spool)
     drop(spool, f"20261123T212459Z-study-{OTHER}.json", FROM_LUA.replace(ID, OTHER), State.FAILED)
-    assert spool.find("1a4b").state is State.FAILED
+    assert spool.directories.find("1a4b").state is State.FAILED
     with pytest.raises(UsageError, match="could be any of"):
-        spool.find("study")
+        spool.directories.find("study")
     with pytest.raises(UsageError, match="no marker's name"):
-        spool.find("nothing")
+        spool.directories.find("nothing")
 
 
 def test_an_empty_marker_rests_before_it_is_claimed(spool: Spool, clock: Clock) -> None:
     path = drop(spool, f"study-{ID}.json", "")
     assert [claim.item.name for claim in spool.claims()] == []
-    assert spool.is_resting()
+    assert spool.directories.is_resting()
     clock.ahead_s = REST_S + 0.1
     assert [claim.item.name for claim in spool.claims()] == [path.name]
 
@@ -331,16 +331,16 @@ def test_a_file_name_that_is_not_utf_8_stops_nobody(spool: Spool) -> None:
     filed = spool.file(claim, Event.FINISH, claim.marker)
     assert filed
     assert filed.name == name
-    assert (spool.read(filed).filed or {})["path"] == f"done/{filed.path.parent.name}/{name}"
+    assert (spool.directories.read(filed).filed or {})["path"] == f"done/{filed.path.parent.name}/{name}"
 
 
 @pytest.mark.parametrize("target", ["nowhere", "/etc/hostname"])
 def test_a_link_is_no_marker(spool: Spool, clock: Clock, target: str) -> None:
-    link = spool.directory(State.INCOMING) / f"study-{ID}.json"
+    link = spool.directories.of(State.INCOMING) / f"study-{ID}.json"
     link.symlink_to(target)
     clock.ahead_s = REST_S + 0.1
     assert list(spool.claims()) == []
-    assert [item.name for item in spool.items(State.FAILED)] == [link.name]
+    assert [item.name for item in spool.directories.items(State.FAILED)] == [link.name]
 
 
 def test_a_name_in_capitals_names_its_resource(spool: Spool) -> None:
