@@ -42,7 +42,7 @@ NOT_PURE |= {"urllib3", "watchdog", "filelock", "click", "rich"}
 OWNERS = {
     "urllib3": {"orthanc.client", "orthanc.transfer"},
     "filelock": {"disk.locks"},
-    "pynetdicom": {"demo.study"},
+    "pynetdicom": {"demo.study", "doctor.storage"},
     "isal": {"disk.archive"},
     "dotenv": {"settings.envfile"},
 }

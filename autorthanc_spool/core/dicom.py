@@ -42,13 +42,14 @@ class Instance:
 
 @dataclass(frozen=True)
 class Series:
-    """One series: its main tags, and, once it was asked for, the tags of its first instance."""
+    """One series: its main tags, how many instances it has, and, once asked for, the tags of its first instance."""
 
     resource_id: str
     tags: Mapping[str, str]
     first_instance_tags: Mapping[str, str] | None = None
     last_update: str = ""
     is_stable: bool = True
+    instances: int = 0
 
 
 @dataclass(frozen=True)

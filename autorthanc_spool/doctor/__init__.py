@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from autorthanc_spool.core.errors import OrthancUnavailable, SpoolError
-from autorthanc_spool.doctor import folders, probe, server, traffic
+from autorthanc_spool.doctor import folders, probe, server, storage, traffic
 from autorthanc_spool.doctor.finding import Finding, Severity, broken
 from autorthanc_spool.run.tools import Tools
 
@@ -30,6 +30,7 @@ def examine(tools: Tools, *, with_probe: bool, say: Callable[[str], None]) -> It
     if not reached:
         return
     yield from _guarded("Orthanc", lambda: server.configuration(tools))
+    yield from _guarded("DICOM", lambda: storage.accepted(tools))
     yield from _guarded("clocks", lambda: server.clocks(tools))
     yield from _guarded("destinations", lambda: server.destinations(tools))
     evidence = (lambda: probe.probe(tools, say)) if with_probe else (lambda: traffic.evidence(tools))

@@ -7,6 +7,7 @@ Source: https://orthanc.uclouvain.be/book/users/rest.html
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -136,7 +137,23 @@ def read_series(content: Mapping[str, Any]) -> Series:
         tags=_tags(content, "MainDicomTags"),
         last_update=str(content.get("LastUpdate", "")),
         is_stable=content.get("IsStable") is True,
+        instances=len(content["Instances"]) if isinstance(content.get("Instances"), list) else 0,
     )
+
+
+def read_text(data: bytes, character_set: str) -> str:
+    """Decode a value of a file by its SpecificCharacterSet (PS3.5 section 6.1); what can't be decoded is replaced."""
+    # Most runs never need it, and it takes long to import.
+    from pydicom.charset import convert_encodings, decode_bytes
+    from pydicom.valuerep import TEXT_VR_DELIMS
+
+    with warnings.catch_warnings():
+        # They would show the value.
+        warnings.simplefilter("ignore")
+        try:
+            return decode_bytes(data, convert_encodings(character_set.split("\\")), TEXT_VR_DELIMS)
+        except (LookupError, ValueError):
+            return data.decode("latin-1")
 
 
 def instance_order(InstanceNumber: str) -> tuple[int, int]:

@@ -1,18 +1,29 @@
 """Why a rule matches a study or series, or doesn't.
 
-A condition is looked up in Orthanc's tags of the patient and of the study; else, for each series, in Orthanc's tags of
-that series, else in the tags of its first instance. On a study it passes when any series has it.
+A condition is looked up in Orthanc's tags of the patient and of the study. Orthanc has them from the file that arrived
+first, a dose report perhaps: where they don't pass, and for all other tags, each series is looked at, in Orthanc's tags
+of that series, else in the tags of its first instance. On a study a condition passes when any series has it.
+
+Tags that stand in no file (`COMPUTED`) are counted from what Orthanc lists.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.core.dicom import Level, Resource
 from autorthanc_spool.rules.model import Condition, Rule
+
+# Attributes that a DICOM node computes when it is asked (PS3.4 section C.3.4), and on which level they are known here.
+COMPUTED = {
+    "ModalitiesInStudy": Level.STUDY,
+    "NumberOfStudyRelatedSeries": Level.STUDY,
+    "NumberOfStudyRelatedInstances": Level.STUDY,
+    "NumberOfSeriesRelatedInstances": Level.SERIES,
+}
 
 # PS3.5 section 6.2: values are padded to even length with a space, UIDs with NUL; several are joined by a backslash.
 _PADDING = " \0"
@@ -23,12 +34,14 @@ _PADDED_SEPARATOR = re.compile(r"[ \0]*\\[ \0]*")
 class ConditionVerdict:
     """What a condition found, as written but without padding, each value once.
 
-    Where the verdict on the rule doesn't need them, first instances weren't read.
+    `places` tells for each value where it was found first: the Orthanc ID of a series, or "" for Orthanc's own tags of
+    patient and study. Where the verdict on the rule doesn't need them, first instances weren't read.
     """
 
     condition: Condition
     found: tuple[str, ...]
     passed: bool
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Finding:
-    values: tuple[str, ...]
+    values: Mapping[str, str]
     passed: bool
     unread: frozenset[str]
 
@@ -94,27 +107,48 @@ def _obstacle(rule: Rule, resource: Resource) -> str:
 
 def _verdict(condition: Condition, resource: Resource) -> ConditionVerdict:
     finding = _look_up(condition, resource)
-    return ConditionVerdict(condition, finding.values, finding.passed)
+    return ConditionVerdict(condition, tuple(finding.values), finding.passed, tuple(finding.values.values()))
 
 
 def _look_up(condition: Condition, resource: Resource) -> _Finding:
+    if condition.keyword in COMPUTED:
+        # A series without instances stands for those that weren't listed.
+        unlisted = {series.resource_id for series in resource.series if not series.instances}
+        return _finding(condition, [] if unlisted else _computed(condition.keyword, resource), unlisted)
     keyword, values, unread = condition.keyword or "", [], set()
     for tags in (resource.patient_tags, resource.study_tags):
         if keyword in tags:
-            return _finding(condition, [tags[keyword]], set())
+            values.append((tags[keyword], ""))
+            if _passes(condition.value, tags[keyword].strip(_PADDING)):
+                return _finding(condition, values, set())
     for series in resource.series:
         if keyword in series.tags:
-            values.append(series.tags[keyword])
+            values.append((series.tags[keyword], series.resource_id))
         elif series.first_instance_tags is None:
             unread.add(series.resource_id)
         elif condition.tag in series.first_instance_tags:
-            values.append(series.first_instance_tags[condition.tag])
+            values.append((series.first_instance_tags[condition.tag], series.resource_id))
     return _finding(condition, values, unread)
 
 
-def _finding(condition: Condition, values: list[str], unread: set[str]) -> _Finding:
-    stripped = tuple(dict.fromkeys(value.strip(_PADDING) for value in values))
-    return _Finding(stripped, any(_passes(condition.value, value) for value in stripped), frozenset(unread))
+def _finding(condition: Condition, values: list[tuple[str, str]], unread: set[str]) -> _Finding:
+    # Of a value that several have, the first place is kept.
+    stripped = {value.strip(_PADDING): place for value, place in reversed(values)}
+    ordered = {value: stripped[value] for value in dict.fromkeys(value.strip(_PADDING) for value, _ in values)}
+    return _Finding(ordered, any(_passes(condition.value, value) for value in ordered), frozenset(unread))
+
+
+def _computed(keyword: str, resource: Resource) -> list[tuple[str, str]]:
+    """What a node would answer that computes these attributes; nothing on a level where it isn't known."""
+    if keyword == "NumberOfSeriesRelatedInstances":
+        return [(str(series.instances), series.resource_id) for series in resource.series]
+    if resource.level is Level.SERIES:
+        return []
+    if keyword == "ModalitiesInStudy":
+        modalities = dict.fromkeys(series.tags.get("Modality", "").strip(_PADDING) for series in resource.series)
+        return [("\\".join(filter(None, modalities)), "")]
+    counts = [series.instances for series in resource.series]
+    return [(str(len(counts) if keyword == "NumberOfStudyRelatedSeries" else sum(counts)), "")]
 
 
 def _passes(wanted: str, value: str) -> bool:

@@ -30,7 +30,8 @@ class Planner:
             return drawn
         resource = self._orthanc.with_instances(resource)
         if missing:
-            resource = self._orthanc.with_first_instances(resource, unanswered(rules, resource))
+            wanted = frozenset(condition.tag for rule in rules for condition in rule.conditions)
+            resource = self._orthanc.with_first_instances(resource, unanswered(rules, resource), wanted)
         return plan.make_plan(resource, self._chosen, self._broken, record)
 
 

@@ -160,7 +160,8 @@ def _match(orthanc: Orthanc, ledger: Ledger, rule: Rule, resource: Resource) -> 
         return
     resource = orthanc.with_instances(resource)
     if missing:
-        resource = orthanc.with_first_instances(resource, unanswered([rule], resource))
+        wanted = frozenset(condition.tag for condition in rule.conditions)
+        resource = orthanc.with_first_instances(resource, unanswered([rule], resource), wanted)
     record = ledger.read(resource.key)
     drawn = plan.make_plan(resource, [rule], [], record)
     if drawn.jobs or drawn.unchanged:

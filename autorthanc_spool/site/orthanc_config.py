@@ -74,6 +74,10 @@ def _dicom(settings: Settings) -> dict[str, Any]:
         # Scanners usually send without being listed, and to any title: refusing them would lose their studies.
         "DicomAlwaysAllowStore": not settings.dicom_strict,
         "DicomCheckCalledAet": settings.dicom_strict,
+        # Private and newer storage classes are part of a study too: what is refused at the door is missing for good,
+        # and nobody is told.
+        "UnknownSopClassAccepted": True,
+        "AcceptedTransferSyntaxes": ["1.2.840.10008.1.*"],
         "DicomAlwaysAllowFind": False,
         "DicomAlwaysAllowFindWorklist": False,
         "DicomAlwaysAllowGet": False,

@@ -172,7 +172,8 @@ def test_a_spool_that_is_unmounted_for_a_while_is_waited_for_and_nothing_is_writ
     site.rule("all")
     study = send(site)
     with site.processor():
-        wait_until(lambda: (site.spool / "state" / "contact.json").exists(), 30, "it works")
+        wait_until(lambda: (site.spool / "state" / "prune.json").exists(), 30, "it has done all that comes at start")
+        wait_until(lambda: not list((site.spool / "locks").iterdir()), 30, "it rests")
         site.spool.rename(site.root / "elsewhere")
         site.spool.mkdir()
         wait_until(lambda: " ERROR " in site.log_end(), 30, "it is noticed")
