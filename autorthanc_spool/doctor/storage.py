@@ -1,4 +1,4 @@
-"""Whether Orthanc takes all that a scanner sends: what it refuses when an association begins is missing in the study."""
+"""Whether Orthanc takes all that a scanner sends: what it refuses at the door is missing in the study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 _TIMEOUT_S = 10.0
-_FIX = 'set "UnknownSopClassAccepted": true and "AcceptedTransferSyntaxes": ["1.2.840.10008.1.*"] in Orthanc's configuration'
+_FIX = (
+    'set "UnknownSopClassAccepted": true and "AcceptedTransferSyntaxes": ["1.2.840.10008.1.*"] in the configuration of '
+    "Orthanc"
+)
 
 
 def accepted(tools: Tools) -> Iterator[Finding]:
@@ -23,7 +26,7 @@ def accepted(tools: Tools) -> Iterator[Finding]:
     found = _propose(tools)
     if found is None:
         text = "whether Orthanc takes private storage classes isn't known: its DICOM port can't be reached from here"
-        yield warning("DICOM", text, f"look into Orthanc's configuration: {_FIX}")
+        yield warning("DICOM", text, f"make it reachable, or {_FIX}")
     elif refused := sorted({*_proposals()} - found):
         what = "private storage classes" if refused[0][0] == PRIVATE_CLASS else "some transfer syntaxes"
         text = f"Orthanc refuses {what} by C-STORE: such files never arrive, and nobody is told"
@@ -54,7 +57,7 @@ def _propose(tools: Tools) -> set[tuple[str, str]] | None:
             continue
         association = entity.associate(host, port, ae_title=str(system.get("DicomAet", "ORTHANC")))
         if association.is_established:
-            contexts = [(str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in association.accepted_contexts]
+            contexts = association.accepted_contexts
             association.release()
-            return set(contexts)
+            return {(str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in contexts}
     return None

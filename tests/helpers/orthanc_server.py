@@ -161,6 +161,7 @@ class OrthancServer:
             "RegisteredUsers": self.users,
             "RemoteAccessAllowed": False,
             "DicomAlwaysAllowStore": True,
+            "UnknownSopClassAccepted": True,
             **self.config,
         }
 

@@ -16,7 +16,7 @@ from autorthanc_spool.doctor import folders, probe
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
 from tests.helpers import datasets
-from tests.helpers.orthanc_server import LUA_SCRIPT, OrthancServer
+from tests.helpers.orthanc_server import LUA_SCRIPT, OrthancServer, free_port
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_until
 
@@ -187,6 +187,35 @@ def test_an_open_door_is_told(site: Site, fresh_orthanc: Callable[..., OrthancSe
     assert any("ExecuteLuaEnabled" in one["text"] for one in found["Orthanc"])
     site.variables["ORTHANC_AUTHENTICATION_ENABLED"] = "false"
     assert severities(doctor(site, expect=1), "credentials") == {"warning"}
+
+
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({"UnknownSopClassAccepted": False}, "private storage classes"),
+        ({"AcceptedTransferSyntaxes": ["1.2.840.10008.1.2.1"]}, "some transfer syntaxes"),
+    ],
+)
+def test_an_orthanc_that_refuses_part_of_a_study_is_told(
+    tmp_path: Path, fresh_orthanc: Callable[..., OrthancServer], config: dict[str, Any], refused: str
+) -> None:
+    site = Site(tmp_path / "site", fresh_orthanc(config=config))
+    (tmp_path / "site" / "spool").mkdir()
+    site.run("run", "--once")
+    (finding,) = doctor(site)["DICOM"]
+    assert finding["severity"] == "warning"
+    assert refused in finding["text"]
+    assert "UnknownSopClassAccepted" in finding["mend"]
+
+
+def test_an_orthanc_whose_dicom_port_cannot_be_reached_is_told_as_unknown(
+    tmp_path: Path, fresh_orthanc: Callable[..., OrthancServer]
+) -> None:
+    site = Site(tmp_path / "site", fresh_orthanc(config={"DicomServerEnabled": False}))
+    site.variables["ORTHANC_AET_PORT"] = str(free_port())
+    site.run("run", "--once")
+    (finding,) = doctor(site)["DICOM"]
+    assert "isn't known" in finding["text"]
 
 
 def test_an_orthanc_in_another_time_zone_is_told(

@@ -1,5 +1,6 @@
 """`up`: real Orthanc and processor, started, watched and ended together."""
 
+import io
 import json
 import os
 import select
@@ -14,11 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
 import pytest
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, CTImageStorage
 
 from autorthanc_spool.demo import study as demo_study
 from autorthanc_spool.settings.variables import NAMES
+from tests.helpers import datasets, dicom_net
 
 PASSWORD = 'a$b${HOME}"\\ #'
 FOREIGN_PASSWORD = "grüße λόγος"
@@ -26,6 +31,8 @@ DISPLAY_NAME = "${HOME} of $studies"
 STARTED = "Orthanc answers"
 PUBLISHED = "published"
 DEADLINE_S = 60
+# Explicit VR, deflated, RLE, JPEG-LS, JPEG 2000, MPEG-4.
+SYNTAXES = [f"1.2.840.10008.1.2.{end}" for end in ("1", "1.99", "5", "4.80", "4.90", "4.102")]
 IMAGE = str(get_testdata_file("CT_small.dcm", download=False))
 
 
@@ -181,6 +188,27 @@ def test_a_study_sent_to_it_is_published_and_both_end_in_order(site: Site) -> No
     assert ends[-1] == [line for line in running.lines if not line.startswith("up ")][-1]
     assert "Orthanc has stopped" in ends[-1]
     assert wait_until_gone(children) == []
+
+
+def test_private_classes_and_compressed_images_are_taken_and_published(site: Site) -> None:
+    """Siemens' non-image class, Philips' spectroscopy, and syntaxes that differ by the version's default."""
+    classes = {"1.3.12.2.1107.5.9.1": SYNTAXES[0], "1.3.46.670589.11.0.0.12.1": SYNTAXES[0]}
+    files = [datasets.make_instance(series=1)]
+    for number, (kind, syntax) in enumerate([*classes.items(), *((CTImageStorage, one) for one in SYNTAXES)], start=2):
+        data = pydicom.dcmread(io.BytesIO(datasets.make_instance(series=number, SOPClassUID=kind)))
+        data.file_meta.TransferSyntaxUID = syntax
+        if UID(syntax).is_compressed and not UID(syntax).is_deflated:
+            data.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+            data["PixelData"].VR = "OB"
+        buffer = io.BytesIO()
+        data.save_as(buffer, enforce_file_format=True)
+        files.append(buffer.getvalue())
+    with site.up() as running:
+        running.wait_for(STARTED)
+        dicom_net.store(site.dicom_port, files, aet="AUTORTHANCAET")
+        running.wait_for(PUBLISHED)
+        assert running.end() == 0
+    assert len(list((site.folder / "output" / "all").glob("*/SE*/*.dcm"))) == len(files)
 
 
 def test_a_password_may_hold_letters_of_any_script(site: Site) -> None:
