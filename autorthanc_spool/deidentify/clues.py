@@ -22,6 +22,9 @@ class Clue(Protocol):
     def found(self, facts: Facts) -> str | None:
         """Tell what was found, None when nothing was."""
 
+    def asked_of(self) -> tuple[str, ...]:
+        """Name the attributes that it looks at."""
+
 
 @dataclass(frozen=True)
 class Says:
@@ -48,6 +51,10 @@ class Says:
                 return f'{keyword} says "{said.strip("*")}"'
         return None
 
+    def asked_of(self) -> tuple[str, ...]:
+        """Name the attributes."""
+        return self.keywords
+
 
 @dataclass(frozen=True)
 class Is:
@@ -61,6 +68,10 @@ class Is:
         words = [word.strip() for word in facts.folded(tag_of(self.keyword)).split("\\")]
         code = next((value for value in self.values if value in words), None)
         return None if code is None else f"{self.keyword} is {code}"
+
+    def asked_of(self) -> tuple[str, ...]:
+        """Name the attribute."""
+        return (self.keyword,)
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,10 @@ class Measures:
             return f"{self.keyword} is {self.at_least} or more"
         return next((f"{self.keyword} is {one}" for one in self.numbers if one == number), None)
 
+    def asked_of(self) -> tuple[str, ...]:
+        """Name the attribute."""
+        return (self.keyword,)
+
 
 @dataclass(frozen=True)
 class Filled:
@@ -89,8 +104,12 @@ class Filled:
 
     def found(self, facts: Facts) -> str | None:
         """Tell the attribute."""
-        filled = (keyword for keyword in self.keywords if facts.folded(tag_of(keyword)).strip(" \\"))
+        filled = (keyword for keyword in self.keywords if facts.has_text(tag_of(keyword)))
         return next((f"{keyword} is there" for keyword in filled), None)
+
+    def asked_of(self) -> tuple[str, ...]:
+        """Name the attributes."""
+        return self.keywords
 
 
 @dataclass(frozen=True)
@@ -103,6 +122,10 @@ class Not:
     def found(self, facts: Facts) -> str | None:
         """Tell it."""
         return self.told if self.clue.found(facts) is None else None
+
+    def asked_of(self) -> tuple[str, ...]:
+        """Name the clue's attributes."""
+        return self.clue.asked_of()
 
 
 @cache

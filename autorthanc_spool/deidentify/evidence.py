@@ -413,9 +413,36 @@ _EVEN_IF_NO = tuple(row for row in TABLE if row.even_if_no)
 
 _PIXELS = (tag_of("Rows"), tag_of("PixelData"))
 
+# What the rows look at; of positions, which differ from slice to slice, only whether they are there.
+_POSITION_TAGS = frozenset(tag_of(keyword) for keyword in _POSITION)
+_TAGS = tuple(
+    {tag_of(keyword) for row in TABLE for clue in row.clues for keyword in clue.asked_of()} - _POSITION_TAGS,
+)
 
-def suspicion(facts: Facts, says_no: bool) -> str | None:
-    """Tell why an image is perhaps a page; None for what isn't suspected, and for what has no pixels."""
-    if all(facts.element(tag) is None for tag in _PIXELS):
-        return None
-    return next((reason for row in (_EVEN_IF_NO if says_no else TABLE) if (reason := row.reason(facts))), None)
+_Seen = tuple[object, ...]
+_MOST_SEEN = 1024
+
+
+class Suspicions:
+    """Tells why images are perhaps pages, once for all images of a series that look the same to the table."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[_Seen, str | None] = {}
+
+    def of(self, facts: Facts, says_no: bool) -> str | None:
+        """Tell why an image is perhaps a page; None for what isn't suspected, and for what has no pixels."""
+        if all(facts.element(tag) is None for tag in _PIXELS):
+            return None
+        seen = _seen(facts, says_no)
+        if seen not in self._reasons:
+            if len(self._reasons) >= _MOST_SEEN:
+                self._reasons.clear()
+            rows = _EVEN_IF_NO if says_no else TABLE
+            self._reasons[seen] = next((reason for row in rows if (reason := row.reason(facts))), None)
+        return self._reasons[seen]
+
+
+def _seen(facts: Facts, says_no: bool) -> _Seen:
+    """All that the rows look at in a file, and that decides how it is read."""
+    values = tuple((tag, facts.value(tag)) for tag in _TAGS if facts.element(tag) is not None)
+    return says_no, facts.encoding, facts.character_sets, any(map(facts.has_text, _POSITION_TAGS)), values

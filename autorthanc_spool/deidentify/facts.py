@@ -43,7 +43,7 @@ class Facts:
     def __init__(self, buffer: memoryview, data_set: DataSet) -> None:
         self._buffer = buffer
         self._elements = {element.tag: element for element in data_set.elements}
-        self._encoding = data_set.encoding
+        self.encoding = data_set.encoding
         self._folded: dict[int, str] = {}
         # Of elements that aren't in order, none tells that the file is there up to its tag.
         self.last_tag = data_set.elements[-1].tag if data_set.elements and not data_set.reordered else 0
@@ -78,6 +78,10 @@ class Facts:
             text = self._folded[tag] = folded(self.text(tag)) if tag in self._elements else ""
         return text
 
+    def has_text(self, tag: int) -> bool:
+        """Whether there is a value that isn't all padding and separators."""
+        return bool(self.value(tag).strip(b" \0\\"))
+
     def quantity(self, tag: int) -> float | None:
         """The first value as a number, be it binary (VR US) or text (VR DS or IS); None when it isn't one."""
         if known_vr(tag) == "US":
@@ -90,7 +94,7 @@ class Facts:
     def number(self, tag: int) -> int | None:
         """A value of VR US; None when it is absent or of another size."""
         value = self.value(tag)
-        return int(self._encoding.short.unpack(value)[0]) if len(value) == 2 else None
+        return int(self.encoding.short.unpack(value)[0]) if len(value) == 2 else None
 
     def patient(self) -> Patient:
         """Whom this is about."""

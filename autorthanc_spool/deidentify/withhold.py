@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from autorthanc_spool.deidentify.evidence import suspicion
+from autorthanc_spool.deidentify.evidence import Suspicions
 from autorthanc_spool.deidentify.facts import SOP_CLASS, Facts
 from autorthanc_spool.rules.model import AnonymiseOptions
 
@@ -46,6 +46,8 @@ _PHOTOGRAPH_MODALITIES = frozenset(
 )
 _HARDCOPY_MODALITY = "HC"
 
+_SUSPICIONS = Suspicions()
+
 
 def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> str | None:
     """Say why a file can't be published, or None: a `Withheld`, or what makes it look like a page."""
@@ -68,7 +70,7 @@ def _may_show_a_name(facts: Facts, sop_class: str) -> str | None:
         return Withheld.OVERLAY
     says_no = annotated == {"NO"}
     often = None if says_no else _is_often_annotated(facts, sop_class)
-    return often or suspicion(facts, says_no)
+    return often or _SUSPICIONS.of(facts, says_no)
 
 
 def _is_often_annotated(facts: Facts, sop_class: str) -> Withheld | None:
