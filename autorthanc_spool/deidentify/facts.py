@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from autorthanc_spool.deidentify import text
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.errors import Malformed
 from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID
 from autorthanc_spool.deidentify.pseudonym import Patient
+from autorthanc_spool.deidentify.reader import known_vr
 
 SOP_CLASS = 0x00080016
 SOP_INSTANCE = 0x00080018
@@ -25,13 +27,24 @@ _IDENTITY = {
 }
 
 
+def folded(text: str) -> str:
+    """Fold text for comparing: in capitals, without accents, in the usual width."""
+    # A NUL between all letters is what UTF-16 looks like where no character set says so.
+    text = text.replace("\0", "").upper()
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(one for one in decomposed if not unicodedata.combining(one)).upper()
+
+
 class Facts:
     """Reads single values of the top level."""
 
     def __init__(self, buffer: memoryview, data_set: DataSet) -> None:
         self._buffer = buffer
         self._elements = {element.tag: element for element in data_set.elements}
-        self._encoding = data_set.encoding
+        self.encoding = data_set.encoding
+        self._folded: dict[int, str] = {}
         # Of elements that aren't in order, none tells that the file is there up to its tag.
         self.last_tag = data_set.elements[-1].tag if data_set.elements and not data_set.reordered else 0
         self.character_sets: text.CharacterSets = text.DEFAULT
@@ -58,10 +71,30 @@ class Facts:
         """The values of an element as stripped text in capitals."""
         return [word.strip(" \0").upper() for word in self.text(tag).split("\\")]
 
+    def folded(self, tag: int) -> str:
+        """A value as text to compare, whatever its case, accents and width; several values are parted by ``\\``."""
+        text = self._folded.get(tag)
+        if text is None:
+            text = self._folded[tag] = folded(self.text(tag)) if tag in self._elements else ""
+        return text
+
+    def has_text(self, tag: int) -> bool:
+        """Whether there is a value that isn't all padding and separators."""
+        return bool(self.value(tag).strip(b" \0\\"))
+
+    def quantity(self, tag: int) -> float | None:
+        """The first value as a number, be it binary (VR US) or text (VR DS or IS); None when it isn't one."""
+        if known_vr(tag) == "US":
+            return self.number(tag)
+        try:
+            return float(self.text(tag).split("\\")[0])
+        except ValueError:
+            return None
+
     def number(self, tag: int) -> int | None:
         """A value of VR US; None when it is absent or of another size."""
         value = self.value(tag)
-        return int(self._encoding.short.unpack(value)[0]) if len(value) == 2 else None
+        return int(self.encoding.short.unpack(value)[0]) if len(value) == 2 else None
 
     def patient(self) -> Patient:
         """Whom this is about."""

@@ -22,7 +22,7 @@ from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
 from autorthanc_spool.deidentify.reader import Reader
 from autorthanc_spool.deidentify.values import Subject, Values
 from autorthanc_spool.deidentify.walk import Walk
-from autorthanc_spool.deidentify.withhold import Withheld, reason_to_withhold
+from autorthanc_spool.deidentify.withhold import reason_to_withhold
 from autorthanc_spool.rules.model import Keep
 
 
@@ -39,10 +39,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Held:
-    """A file that must be withheld, and why."""
+    """A file that must be withheld, and why: words for the record, in which nothing of the file stands."""
 
     identity: Identity
-    reason: Withheld
+    reason: str
 
 
 @dataclass(frozen=True)

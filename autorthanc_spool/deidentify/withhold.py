@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from autorthanc_spool.deidentify.evidence import Suspicions
 from autorthanc_spool.deidentify.facts import SOP_CLASS, Facts
 from autorthanc_spool.rules.model import AnonymiseOptions
 
 
 class Withheld(StrEnum):
-    """Why a file is withheld; the values are words for the record."""
+    """Why a file is withheld for what it is; the values are words for the record."""
 
     BURNED_IN = "BurnedInAnnotation is YES"
     ULTRASOUND = "an ultrasound image without BurnedInAnnotation NO"
@@ -21,7 +22,6 @@ class Withheld(StrEnum):
     VOICE = "spoken words"
 
 
-_IMAGE_TYPE = 0x00080008
 _MODALITY = 0x00080060
 _BURNED_IN_ANNOTATION = 0x00280301
 _CONTENT_SEQUENCE = 0x0040A730
@@ -46,12 +46,11 @@ _PHOTOGRAPH_MODALITIES = frozenset(
 )
 _HARDCOPY_MODALITY = "HC"
 
-# What scanners write into ImageType of a copy of their screen.
-_SCREENS = frozenset({"SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "SCREEN CAPTURE", "SCREENCAPTURE"})
+_SUSPICIONS = Suspicions()
 
 
-def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> Withheld | None:
-    """Say why a file can't be published, or None."""
+def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> str | None:
+    """Say why a file can't be published, or None: a `Withheld`, or what makes it look like a page."""
     sop_class = facts.text(SOP_CLASS)
     if sop_class.startswith(_DOCUMENT_FAMILY) or facts.element(_ENCAPSULATED_DOCUMENT):
         return Withheld.DOCUMENT
@@ -63,13 +62,15 @@ def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> Withheld | No
     return None if options.burned_in == "allow" else _may_show_a_name(facts, sop_class)
 
 
-def _may_show_a_name(facts: Facts, sop_class: str) -> Withheld | None:
-    annotated = facts.words(_BURNED_IN_ANNOTATION)
+def _may_show_a_name(facts: Facts, sop_class: str) -> str | None:
+    annotated = set(facts.words(_BURNED_IN_ANNOTATION))
     if "YES" in annotated:
         return Withheld.BURNED_IN
     if _has_overlay_in_pixels(facts):
         return Withheld.OVERLAY
-    return None if annotated == ["NO"] else _is_often_annotated(facts, sop_class)
+    says_no = annotated == {"NO"}
+    often = None if says_no else _is_often_annotated(facts, sop_class)
+    return often or _SUSPICIONS.of(facts, says_no)
 
 
 def _is_often_annotated(facts: Facts, sop_class: str) -> Withheld | None:
@@ -78,7 +79,7 @@ def _is_often_annotated(facts: Facts, sop_class: str) -> Withheld | None:
         return Withheld.ULTRASOUND
     is_capture = sop_class == _SECONDARY_CAPTURE or sop_class.startswith(_SECONDARY_CAPTURE + ".")
     is_film = sop_class in _HARDCOPY or modality == _HARDCOPY_MODALITY
-    if is_capture or is_film or not _SCREENS.isdisjoint(facts.words(_IMAGE_TYPE)):
+    if is_capture or is_film:
         return Withheld.SECONDARY_CAPTURE
     if sop_class.startswith(_VISIBLE_LIGHT_FAMILY) or modality in _PHOTOGRAPH_MODALITIES:
         return Withheld.PHOTOGRAPH
