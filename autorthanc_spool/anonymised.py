@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +43,7 @@ class Anonymised:
         self._count = len(resource.instances)
         self._lock = threading.Lock()
         self._withheld: dict[str, str] = {}
+        self._emptied: dict[str, Mapping[str, int]] = {}
         first = min(resource.instances, key=lambda one: one.resource_id)
         self._first: dict[str, _Made] = {first.resource_id: self._make(first)}
         self._identity = self._first[first.resource_id].result.identity
@@ -60,15 +62,21 @@ class Anonymised:
             with self._lock:
                 self._withheld[instance.resource_id] = str(made.result.reason)
             return None
+        if made.result.emptied:
+            with self._lock:
+                self._emptied[instance.resource_id] = made.result.emptied
         return AnonymisedStream(made.memory, made.result)
 
     def told(self) -> Mapping[str, Any]:
-        """Tell whose pseudonym it is made with, and what is withheld and why."""
+        """Tell whose pseudonym it is made with, what is withheld and why, and how many values held an identity."""
         with self._lock:
             withheld = dict(sorted(self._withheld.items()))
+            emptied = sum((Counter(one) for one in self._emptied.values()), Counter[str]())
         details: dict[str, Any] = {"pseudonym": self._identity.pseudonym, KEY_ID: self._recipe.key.id}
         if withheld:
             details["withheld"] = {"count": len(withheld), "instances": withheld}
+        if emptied:
+            details["emptied"] = {"count": emptied.total(), "attributes": dict(sorted(emptied.items()))}
         if len(withheld) == self._count:
             raise EverythingWithheld(
                 f"none of the {self._count} files may leave, as none can be anonymised with certainty; the record "

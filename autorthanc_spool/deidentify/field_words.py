@@ -1,0 +1,18 @@
+"""Words that the field itself uses: anatomy, sequences, defined terms, vendors.
+
+A file is full of them, whatever its patient is called, so one of them alone tells nobody's name. The list leaves out
+what is a common name of people as well (Dixon, Long, Small, Ward): there, a description lost is the smaller harm.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def field_words() -> frozenset[str]:
+    """Read the words, in lower case and without accents; `field_words.json` has a source for each group."""
+    text = files("autorthanc_spool.deidentify").joinpath("field_words.json").read_text()
+    return frozenset(word for group in json.loads(text) for word in group["words"])
