@@ -145,13 +145,17 @@ class Evidence:
         is_long = len(joined) >= _LONG
         keeps_zeros = sum(len(run.lstrip("0")) for run in runs) < SHORTEST_IDENTIFIER
         pattern = " ?".join(_run(run, is_long=is_long, keeps_zeros=keeps_zeros) for run in runs)
-        first, last = runs[0].isdigit(), runs[-1].isdigit()
-        if first or not is_long:
-            pattern = rf"(?<!{r'[0-9]' if first else _LETTER})" + pattern
-        if last or not is_long:
-            check_digit = " ?[0-9]?" if last and is_long else ""
-            pattern += rf"{check_digit}(?!{r'[0-9]' if last else _LETTER})"
-        self._add(self.patterns, where if is_long else _but_words(where), pattern)
+        if runs[0].isdigit():
+            pattern = "(?<![0-9])" + pattern
+        if runs[-1].isdigit():
+            pattern += f"{' ?[0-9]?' if is_long else ''}(?![0-9])"
+        if is_long:
+            self._add(self.patterns, where, pattern)
+            return
+        self._add(self.patterns, _but_words(where), rf"(?<!{_LETTER}){pattern}(?!{_LETTER})")
+        if Strictness.WORD in where:
+            # In people's words, a patient's short identifier may also be joined to another word.
+            self._add(self.patterns, DESCRIPTIONS, pattern)
 
     def _add_numbers(self, words: list[str], joined: str, where: tuple[Strictness, ...]) -> None:
         runs = {*digits(joined).split("|"), *(run for word in words for run in _RUN.findall(word) if run.isdigit())}

@@ -65,7 +65,8 @@ def is_dense(word: str) -> bool:
 
 
 def _plain(words: str) -> str:
-    plain = "".join(one for one in unicodedata.normalize("NFKD", words) if not unicodedata.combining(one))
+    # Marks are accents, and in some scripts vowels: both sides of a comparison do without them.
+    plain = "".join(one for one in unicodedata.normalize("NFKD", words) if unicodedata.category(one)[0] != "M")
     # Korean syllables were taken apart by that.
     plain = unicodedata.normalize("NFC", plain)
     return "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in plain)
