@@ -8,9 +8,8 @@ their text is written as names are (``Family^Given``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from enum import Enum, auto
-from functools import cache
+from enum import IntEnum, auto
+from functools import cache, lru_cache
 
 from pydicom.datadict import private_dictionary_description, private_dictionary_VR
 
@@ -25,8 +24,8 @@ from autorthanc_spool.deidentify.table import Row, table
 from autorthanc_spool.rules.model import Keep
 
 
-class Kind(Enum):
-    """What a value identifies."""
+class Kind(IntEnum):
+    """What a value identifies; a number, as each value is hashed for each file."""
 
     PATIENT = auto()
     PERSON = auto()
@@ -43,6 +42,9 @@ Found = tuple[Kind, bytes, text.CharacterSets]
 
 # Representations that an identifier has; a CS is one of a few words, and no identifier.
 _TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
+
+# Those of private elements that may be a name.
+_MAY_NAME = _TEXTS | {"PN", "UN"}
 
 _PATIENT_NAMES = frozenset(
     # PatientName, OtherPatientNames, PatientBirthName, PatientMotherBirthName, ResponsiblePerson
@@ -77,6 +79,8 @@ _CODES_OF_PERSONS = frozenset({0x00401101, 0x00404009, 0x0040A358})
 # InstitutionalDepartmentTypeCodeSequence has codes of kinds.
 _CODES_OF_KINDS = frozenset({0x00081041})
 
+_KEPT = {Keep.DEVICE: Kind.DEVICE, Keep.INSTITUTION: Kind.INSTITUTION}
+
 # Manufacturer, ManufacturerModelName
 _MODELS = frozenset({0x00080070, 0x00081090})
 
@@ -91,61 +95,57 @@ _PRIVATE_NAMES = (
 
 # PS3.5 section 6.2: a PN has at most 64 characters in each of three groups.
 _LONGEST_NAME_BYTES = 192
+_SHORTEST_NAME_BYTES = 4
 _NAME = re.compile(rb"[^\^\\=\x00-\x1f0-9{}<>\[\]]{2,}(?:\^[^\^\\=\x00-\x1f0-9{}<>\[\]]*){1,4}[ \0]*")
 
 
 def found_in(buffer: memoryview, data_set: DataSet, keep: frozenset[Keep]) -> frozenset[Found]:
     """Gather what identifies, at every level, but for devices and institutions that a rule keeps."""
     without = {kind for option, kind in _KEPT.items() if option in keep}
-    return frozenset(one for one in _found_in(buffer, data_set, text.DEFAULT, None) if one[0] not in without)
+    found: list[Found] = []
+    _gather(found, buffer, data_set, text.DEFAULT, None)
+    return frozenset(one for one in found if one[0] not in without) if without else frozenset(found)
 
 
-_KEPT = {Keep.DEVICE: Kind.DEVICE, Keep.INSTITUTION: Kind.INSTITUTION}
-
-
-def _found_in(
-    buffer: memoryview, data_set: DataSet, sets: text.CharacterSets, of_codes: Kind | None
-) -> Iterator[Found]:
-    creators: dict[int, str] = {}
+def _gather(
+    found: list[Found], buffer: memoryview, data_set: DataSet, sets: text.CharacterSets, of_codes: Kind | None
+) -> None:
+    creators: dict[int, bytes] = {}
     for element in data_set.elements:
         tag = element.tag
         if element.items is not None:
             for item in element.items:
-                yield from _found_in(buffer, item, sets, _of_codes(tag))
+                _gather(found, buffer, item, sets, _of_codes(tag))
         elif tag & 0x10000:
-            yield from _in_private(buffer, element, creators, sets)
+            # Most private elements are numbers.
+            if is_creator(tag):
+                creators[tag >> 16 << 8 | tag & 0xFF] = bytes(buffer[element.value : element.end])
+            elif element.vr in _MAY_NAME:
+                _private(found, buffer, element, creators.get(tag >> 8, b""), sets)
+        elif (kind := _kind(tag, element.vr)) or (of_codes and (kind := _kind_of_code(tag, of_codes))):
+            _put(found, kind, bytes(buffer[element.value : element.end]), sets)
         elif tag == CHARACTER_SET:
             sets = text.character_sets(bytes(buffer[element.value : element.end]))
-        else:
-            kind = _kind(tag, element.vr) or (_kind_of_code(tag, of_codes) if of_codes else None)
-            if kind is not None and element.end > element.value:
-                yield from _values(kind, bytes(buffer[element.value : element.end]), sets)
 
 
-def _values(kind: Kind, value: bytes, sets: text.CharacterSets) -> Iterator[Found]:
+def _put(found: list[Found], kind: Kind, value: bytes, sets: text.CharacterSets) -> None:
     if kind is Kind.DATE:
         # The day is enough, and the same in many files.
-        yield from ((kind, one.strip(b" \0")[:10], text.DEFAULT) for one in value.split(b"\\") if one)
-    else:
-        yield kind, value, sets
+        found.extend((kind, one.strip(b" \0")[:10], text.DEFAULT) for one in value.split(b"\\") if one)
+    elif value:
+        found.append((kind, value, sets))
 
 
-def _in_private(
-    buffer: memoryview, element: Element, creators: dict[int, str], sets: text.CharacterSets
-) -> Iterator[Found]:
-    tag = element.tag
-    if is_creator(tag):
-        creators[tag >> 16 << 8 | tag & 0xFF] = (
-            bytes(buffer[element.value : element.end]).decode("latin-1").strip(" \0")
-        )
-        return
-    kind = _kind_of_private(tag & 0xFFFF00FF, element.vr, creators.get(tag >> 8, ""))
+def _private(
+    found: list[Found], buffer: memoryview, element: Element, creator: bytes, sets: text.CharacterSets
+) -> None:
+    kind = _kind_of_private(element.tag & 0xFFFF00FF, element.vr, creator)
     if kind is not None:
-        yield from _values(kind, bytes(buffer[element.value : element.end]), sets)
-    elif 5 <= element.length <= _LONGEST_NAME_BYTES and (element.vr == "UN" or element.vr in _TEXTS):
+        _put(found, kind, bytes(buffer[element.value : element.end]), sets)
+    elif _SHORTEST_NAME_BYTES <= element.end - element.value <= _LONGEST_NAME_BYTES:
         value = bytes(buffer[element.value : element.end])
         if b"^" in value and _is_name(value):
-            yield Kind.PATIENT, value, sets
+            found.append((Kind.PATIENT, value, sets))
 
 
 def _is_name(value: bytes) -> bool:
@@ -153,13 +153,15 @@ def _is_name(value: bytes) -> bool:
     return _NAME.fullmatch(value) is not None and field_words().isdisjoint(tokens(value.decode("latin-1")))
 
 
-@cache
-def _kind_of_private(tag: int, vr: str, creator: str) -> Kind | None:
+# Names of creators are anybody's; those of a site's devices are few.
+@lru_cache(maxsize=20_000)
+def _kind_of_private(tag: int, vr: str, creator: bytes) -> Kind | None:
+    name = creator.decode("latin-1").strip(" \0")
     try:
-        known, description = private_dictionary_VR(tag, creator), private_dictionary_description(tag, creator)
+        known, description = private_dictionary_VR(tag, name), private_dictionary_description(tag, name)
     except KeyError:
         known, description = "", ""
-    if known in _TEXTS | {"PN"} and vr in _TEXTS | {"PN", "UN"}:
+    if known in _TEXTS or known == "PN":
         for pattern, kind in _PRIVATE_NAMES:
             if pattern.search(description):
                 return kind

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.field_words import field_words
 from autorthanc_spool.deidentify.spelling import digits, is_dense, tokens
 
 
-class Strictness(Enum):
+class Strictness(IntEnum):
     """How eagerly a text is searched: people's words, other text, a word of a defined set."""
 
     DESCRIPTOR = auto()
