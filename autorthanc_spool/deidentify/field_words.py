@@ -14,5 +14,16 @@ from importlib.resources import files
 @cache
 def field_words() -> frozenset[str]:
     """Read the words, in lower case and without accents; `field_words.json` has a source for each group."""
+    return frozenset(word for _, words in _groups() for word in words)
+
+
+@cache
+def technical_words() -> frozenset[str]:
+    """Leave out particles and the shortest words of languages, which are also short names (An, Do, Van)."""
+    return frozenset(word for kind, words in _groups() if kind != "language" for word in words)
+
+
+@cache
+def _groups() -> tuple[tuple[str, frozenset[str]], ...]:
     text = files("autorthanc_spool.deidentify").joinpath("field_words.json").read_text()
-    return frozenset(word for group in json.loads(text) for word in group["words"])
+    return tuple((str(group["kind"]), frozenset(map(str, group["words"]))) for group in json.loads(text))

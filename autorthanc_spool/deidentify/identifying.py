@@ -17,7 +17,6 @@ from autorthanc_spool.deidentify import text
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.field_words import field_words
 from autorthanc_spool.deidentify.policy import CHARACTER_SET
-from autorthanc_spool.deidentify.private import is_creator
 from autorthanc_spool.deidentify.reader import known_vr
 from autorthanc_spool.deidentify.spelling import tokens
 from autorthanc_spool.deidentify.table import Row, table
@@ -118,7 +117,7 @@ def _gather(
                 _gather(found, buffer, item, sets, _of_codes(tag))
         elif tag & 0x10000:
             # Most private elements are numbers.
-            if is_creator(tag):
+            if not tag & 0xFF00:
                 creators[tag >> 16 << 8 | tag & 0xFF] = bytes(buffer[element.value : element.end])
             elif element.vr in _MAY_NAME:
                 _private(found, buffer, element, creators.get(tag >> 8, b""), sets)

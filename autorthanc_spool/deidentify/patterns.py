@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum, auto
 
 from autorthanc_spool.deidentify import dates
-from autorthanc_spool.deidentify.field_words import field_words
+from autorthanc_spool.deidentify.field_words import field_words, technical_words
 from autorthanc_spool.deidentify.spelling import digits, is_dense, tokens
 
 
@@ -87,7 +87,7 @@ class Evidence:
                 if len(words) > 1 and not field_words().issuperset(words):
                     self._add_inside("".join(words))
             if is_whole:
-                self._add_whole_name(named, bool(telling), is_patient=is_patient)
+                self._add_whole_name(named, is_patient=is_patient)
 
     def _add_word_of_name(self, word: str, *, is_patient: bool, is_whole: bool) -> None:
         if not word.isalpha():
@@ -112,20 +112,22 @@ class Evidence:
         elif len(word) >= SHORTEST_IDENTIFIER:
             self._add(self.patterns, DESCRIPTIONS, _loose(word) if len(word) > SHORTEST_IDENTIFIER else re.escape(word))
 
-    def _add_whole_name(self, components: list[list[str]], is_telling: bool, *, is_patient: bool) -> None:
+    def _add_whole_name(self, components: list[list[str]], *, is_patient: bool) -> None:
         family, given = components[:2] if len(components) > 1 else (components[0][:1], components[0][1:])
         everything = [word for words in components for word in words]
+        is_technical = technical_words().issuperset(everything)
         for order in (everything, family + given, given + family):
             joined = "".join(order)
-            if not is_telling:
-                where: tuple[Strictness, ...] = DESCRIPTIONS if is_patient and len(components) > 1 else ()
-            elif min(map(len, order)) > 1 or is_dense(joined):
-                where = TEXTS
-            else:
-                where = DESCRIPTIONS if is_patient else ()
-            self._add(self.patterns, where, rf"(?<!{_LETTER}){' ?'.join(map(re.escape, order))}(?!{_LETTER})")
-            if is_telling and len(joined) >= _LONG:
+            if not is_technical and len(joined) >= _LONG:
                 self._add(self.patterns, EVERYWHERE, _loose(joined))
+            if not is_technical and (min(map(len, order)) > 1 or is_dense(joined)):
+                self._add(self.patterns, TEXTS, _phrase(order))
+            elif is_patient and len(components) > 1:
+                self._add(self.patterns, DESCRIPTIONS, _phrase(order))
+        if is_patient and len(components) > 1 and everything[0].isascii():
+            for one, other in ((family, given), (given, family)):
+                initial = other[0][:1]
+                self._add(self.patterns, DESCRIPTIONS, _phrase([*one, initial]), _phrase([initial, *one]))
 
     def add_identifier(self, value: str, where: tuple[Strictness, ...] = EVERYWHERE) -> None:
         """Add an identifier, or several of them; HL7 puts its parts between carets and ampersands."""
@@ -208,6 +210,10 @@ def _run(run: str, *, is_long: bool, keeps_zeros: bool) -> str:
         plain = run.lstrip("0")
         return "0*" + (_loose(plain) if is_long else plain) if plain else "0+"
     return _loose(run) if is_long else re.escape(run)
+
+
+def _phrase(words: list[str]) -> str:
+    return rf"(?<!{_LETTER}){' ?'.join(map(re.escape, words))}(?!{_LETTER})"
 
 
 def _loose(word: str) -> str:

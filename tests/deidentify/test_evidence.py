@@ -156,6 +156,8 @@ NAMES = [
     ("Head^John^Q", "axial headjohn"),
     ("Head^Neck", "CT of Neck Head"),
     ("Head^J", "MR Head, J."),
+    ("Hand^John", "T1_J. Hand"),
+    ("Hand^An", "T1 an hand"),
     ("Ng^Li", "MR LI NG"),
     ("Ng^Siew", "MR Ng"),
     ("Kim^Eva", "mr_kim_2"),
