@@ -45,6 +45,9 @@ _SHORTEST_WITH_CHECK_DIGIT = 7
 # What devices are numbered with in one place (CT2, MR750) tells nothing.
 _LONGEST_NUMBER_OF_MODEL = 4
 
+# T1, T2: in T14711, these aren't digits of the number.
+_AFTER_WEIGHTING = "(?<=t[12])"
+
 _LETTER = r"[^\W\d_]"
 _RUN = re.compile(r"\d+|\D+")
 
@@ -146,9 +149,11 @@ class Evidence:
         runs = [run for word in words for run in _RUN.findall(word)]
         is_long = len(joined) >= _LONG
         keeps_zeros = sum(len(run.lstrip("0")) for run in runs) < SHORTEST_IDENTIFIER
-        pattern = " ?".join(_run(run, is_long=is_long, keeps_zeros=keeps_zeros) for run in runs)
+        pattern = " ?".join(
+            _run(run, is_loose=len(joined) > SHORTEST_IDENTIFIER, keeps_zeros=keeps_zeros) for run in runs
+        )
         if runs[0].isdigit():
-            pattern = "(?<![0-9])" + pattern
+            pattern = f"(?:(?<![0-9])|{_AFTER_WEIGHTING})" + pattern
         if runs[-1].isdigit():
             pattern += f"{' ?[0-9]?' if is_long else ''}(?![0-9])"
         if is_long:
@@ -166,6 +171,7 @@ class Evidence:
                 self._add(self.numbers, where, number)
             elif len(number) == SHORTEST_NUMBER:
                 self._add(self.patterns, _but_words(where), rf"(?<![0-9])0*{_loose(number)} ?[0-9]?(?![0-9])")
+                self._add(self.patterns, DESCRIPTIONS if Strictness.WORD in where else (), number)
             if len(number) >= _SHORTEST_WITH_CHECK_DIGIT:
                 self._add(self.patterns, _but_words(where), rf"(?<![0-9])0*{_loose(number[:-1])}(?![0-9])")
 
@@ -204,12 +210,13 @@ def _tells_of_device(run: str, model: frozenset[str]) -> bool:
     return len(run) > 1 and run not in field_words() and run not in model
 
 
-def _run(run: str, *, is_long: bool, keeps_zeros: bool) -> str:
+def _run(run: str, *, is_loose: bool, keeps_zeros: bool) -> str:
     """Make the pattern of the digits or of the letters of an identifier."""
     if run.isdigit() and not keeps_zeros:
         plain = run.lstrip("0")
-        return "0*" + (_loose(plain) if is_long else plain) if plain else "0+"
-    return _loose(run) if is_long else re.escape(run)
+        zeros = "(?:0 ?)*" if is_loose else "0*"
+        return zeros + (_loose(plain) if is_loose else plain) if plain else "0 ?" + zeros
+    return _loose(run) if is_loose else re.escape(run)
 
 
 def _phrase(words: list[str]) -> str:
