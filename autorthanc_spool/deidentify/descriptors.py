@@ -21,8 +21,8 @@ from autorthanc_spool.rules.model import Keep
 
 __all__ = ["Identifiers", "Strictness", "identifiers_of"]
 
-# What can only be a UID: versions and network addresses have fewer parts.
-_UID = re.compile(r"\d+(?:\.\d+){5,}")
+# What can only be a UID: versions and network addresses have fewer parts. Of the first, one digit is enough to see.
+_UID = re.compile(r"\d(?:\.\d{1,64}){5}")
 
 # The files of a series have the same names, identifiers and dates, and mostly the same texts.
 _REMEMBERED_TEXTS = 20_000

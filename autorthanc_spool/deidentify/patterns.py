@@ -50,6 +50,8 @@ _AFTER_WEIGHTING = "(?<=t[12])"
 
 _LETTER = r"[^\W\d_]"
 _RUN = re.compile(r"\d+|\D+")
+# Bounded, so that a text of zeros takes no time that grows with its square.
+_ZEROS, _LOOSE_ZEROS = "0{0,20}", "(?:0 ?){0,20}"
 
 # How the names of months begin in English, German and French, without accents.
 _MONTHS = (
@@ -170,10 +172,10 @@ class Evidence:
             if len(number) > SHORTEST_NUMBER:
                 self._add(self.numbers, where, number)
             elif len(number) == SHORTEST_NUMBER:
-                self._add(self.patterns, _but_words(where), rf"(?<![0-9])0*{_loose(number)} ?[0-9]?(?![0-9])")
+                self._add(self.patterns, _but_words(where), rf"(?<![0-9]){_ZEROS}{_loose(number)} ?[0-9]?(?![0-9])")
                 self._add(self.patterns, DESCRIPTIONS if Strictness.WORD in where else (), number)
             if len(number) >= _SHORTEST_WITH_CHECK_DIGIT:
-                self._add(self.patterns, _but_words(where), rf"(?<![0-9])0*{_loose(number[:-1])}(?![0-9])")
+                self._add(self.patterns, _but_words(where), rf"(?<![0-9]){_ZEROS}{_loose(number[:-1])}(?![0-9])")
 
     def add_device(self, value: str, model: frozenset[str]) -> None:
         """Add what a device or station is called, unless it is only its model, or a number in the department."""
@@ -214,7 +216,7 @@ def _run(run: str, *, is_loose: bool, keeps_zeros: bool) -> str:
     """Make the pattern of the digits or of the letters of an identifier."""
     if run.isdigit() and not keeps_zeros:
         plain = run.lstrip("0")
-        zeros = "(?:0 ?)*" if is_loose else "0*"
+        zeros = _LOOSE_ZEROS if is_loose else _ZEROS
         return zeros + (_loose(plain) if is_loose else plain) if plain else "0 ?" + zeros
     return _loose(run) if is_loose else re.escape(run)
 

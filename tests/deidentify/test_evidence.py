@@ -462,3 +462,14 @@ def test_of_real_files_only_what_repeats_their_patient_is_taken() -> None:
         if found.emptied:
             emptied[name] = found.emptied
     assert emptied == FOUND_IN_REAL_FILES
+
+
+@pytest.mark.parametrize("piece", [b"0", b"0 ", b"1.", b"tel 1 ", b"a@", b"smithfiel "])
+def test_a_text_made_to_be_slow_is_read_in_time(piece: bytes) -> None:
+    # What grows with the square of the length would take minutes.
+    elements: Elements = {
+        NAME: ("PN", b"Smithfield^Johanna"),
+        ID: ("LO", b"MRN-0007123456"),
+        0x00321066: ("UT", piece * 200_000),
+    }
+    published(elements)
