@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
-from autorthanc_spool.core.outcome import PSEUDONYM, PSEUDONYM_KEY, WITHHELD
+from autorthanc_spool.core.outcome import EMPTIED, PSEUDONYM, PSEUDONYM_KEY, WITHHELD
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
 from autorthanc_spool.deidentify.errors import AnonymiserDied, DeidentificationError, PatientsMixed, ProgramMistake
@@ -42,6 +43,7 @@ class Anonymised:
         self._count = len(resource.instances)
         self._lock = threading.Lock()
         self._withheld: dict[str, str] = {}
+        self._emptied: dict[str, Mapping[str, int]] = {}
         first = min(resource.instances, key=lambda one: one.resource_id)
         self._first: dict[str, _Made] = {first.resource_id: self._make(first)}
         self._identity = self._first[first.resource_id].result.identity
@@ -60,15 +62,21 @@ class Anonymised:
             with self._lock:
                 self._withheld[instance.resource_id] = str(made.result.reason)
             return None
+        if made.result.emptied:
+            with self._lock:
+                self._emptied[instance.resource_id] = made.result.emptied
         return AnonymisedStream(made.memory, made.result)
 
     def told(self) -> Mapping[str, Any]:
-        """Tell whose pseudonym it is made with, and what is withheld and why."""
+        """Tell whose pseudonym it is made with, what is withheld and why, and how many values held an identity."""
         with self._lock:
             withheld = dict(sorted(self._withheld.items()))
+            emptied = sum((Counter(one) for one in self._emptied.values()), Counter[str]())
         details: dict[str, Any] = {PSEUDONYM: self._identity.pseudonym, PSEUDONYM_KEY: self._recipe.key.id}
         if withheld:
             details[WITHHELD] = {"count": len(withheld), "instances": withheld}
+        if emptied:
+            details[EMPTIED] = {"count": emptied.total(), "attributes": dict(sorted(emptied.items()))}
         if len(withheld) == self._count:
             raise EverythingWithheld(
                 f"none of the {self._count} files may leave, as none can be anonymised with certainty; the record "

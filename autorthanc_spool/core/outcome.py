@@ -13,14 +13,15 @@ from typing import Any
 from autorthanc_spool.core.errors import WAKES_ON, Cause, SpoolError
 
 # Keys of `Outcome.details`: whose pseudonym the files carry, the id of the key that it was made with, which files may
-# not leave and why; size and MD5 of an archive.
+# not leave and why, which attributes were emptied because they held an identity; size and MD5 of an archive.
 PSEUDONYM = "pseudonym"
 PSEUDONYM_KEY = "pseudonym_key"
 WITHHELD = "withheld"
+EMPTIED = "emptied"
 ARCHIVE_BYTES = "archive_bytes"
 ARCHIVE_MD5 = "archive_md5"
 
-_PROBLEM_KEYS = {"kind", "text", "instance", "last_update", "waits_for", "traceback"}
+_PROBLEM_KEYS = {"kind", "text", "instance", "last_update", "waits_for", "traceback", "refused"}
 _OUTCOME_KEYS = {
     "outcome", "path", "since", "instances", "bytes", "time", "md5sums", "kept", "committed", "forward",
     "deleted_from_orthanc", "error", "needed_bytes",
@@ -41,6 +42,7 @@ class Word(StrEnum):
 class Problem:
     """An error, as a record keeps it. `kind` is the name of its class.
 
+    `refused` are Orthanc's IDs of what a destination of FORWARD didn't take.
     `instance` is Orthanc's ID of the one file that it is about; `last_update` and `waits_for` are what a later run
     compares; `traceback` has the places that a mistake of the program came through.
     """
@@ -51,6 +53,7 @@ class Problem:
     last_update: str = ""
     waits_for: str = ""
     traceback: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -58,7 +61,8 @@ class Problem:
         """What is kept of an error."""
         instance = error.instance_id
         text = f"instance {instance}: {error}" if instance else str(error)
-        return cls(type(error).__name__, text, instance, error.last_update, error.waits_for, error.traceback)
+        kind = type(error).__name__
+        return cls(kind, text, instance, error.last_update, error.waits_for, error.traceback, error.refused)
 
     def is_a(self, error: type[SpoolError]) -> bool:
         """Whether it was an error of exactly this class."""
@@ -139,14 +143,14 @@ def read_problem(content: object) -> Problem | None:
     """Read what `problem_content` wrote; None for anything else."""
     if not isinstance(content, Mapping):
         return None
-    places = content.get("traceback")
     return Problem(
         kind=_text(content, "kind"),
         text=_text(content, "text"),
         instance=_text(content, "instance"),
         last_update=_text(content, "last_update"),
         waits_for=_text(content, "waits_for"),
-        traceback=tuple(map(str, places)) if isinstance(places, list) else (),
+        traceback=_texts(content, "traceback"),
+        refused=_texts(content, "refused"),
         extra={key: value for key, value in content.items() if key not in _PROBLEM_KEYS},
     )
 
@@ -156,8 +160,8 @@ def problem_content(problem: Problem) -> dict[str, Any]:
     content: dict[str, Any] = {"kind": problem.kind, "text": problem.text}
     more = {"instance": problem.instance, "last_update": problem.last_update, "waits_for": problem.waits_for}
     content |= {key: value for key, value in more.items() if value}
-    if problem.traceback:
-        content["traceback"] = list(problem.traceback)
+    content |= {"traceback": list(problem.traceback)} if problem.traceback else {}
+    content |= {"refused": list(problem.refused)} if problem.refused else {}
     return content | dict(problem.extra)
 
 

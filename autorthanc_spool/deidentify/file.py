@@ -6,13 +6,16 @@ whenever and wherever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from pydicom.datadict import keyword_for_tag
 
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import added, computed_age
 from autorthanc_spool.deidentify.container import deflated, file_meta, open_container
 from autorthanc_spool.deidentify.descriptors import identifiers_of
+from autorthanc_spool.deidentify.elements import tag_text
 from autorthanc_spool.deidentify.facts import SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, Facts
 from autorthanc_spool.deidentify.output import Piece
 from autorthanc_spool.deidentify.pixels import check_pixels
@@ -47,10 +50,14 @@ class Held:
 
 @dataclass(frozen=True)
 class Deidentified:
-    """An anonymised file: pieces of the file that it was made of, and new bytes between them."""
+    """An anonymised file: pieces of the file that it was made of, and new bytes between them.
+
+    `emptied` counts the values that went because an identity was found in them, by keyword, else by tag.
+    """
 
     identity: Identity
     pieces: list[Piece] = field(repr=False)
+    emptied: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -96,16 +103,16 @@ class Deidentifier:
         shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
         is_listed = self._profile.table is not None
         subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed)
-        values = Values(buffer, subject, identifiers_of(buffer, data_set))
+        values = Values(buffer, subject, identifiers_of(buffer, data_set, options.keep))
         instead = added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
             instead |= computed_age(facts, syntax.encoding)
         walked = Walk(reader, self._policy, options.safe_private, values).data_set(data_set, instead)
         head = file_meta(facts.text(SOP_CLASS), identity.SOPInstanceUID, syntax)
         if not syntax.is_deflated:
-            return Deidentified(identity, [head, *walked.pieces()])
+            return Deidentified(identity, [head, *walked.pieces()], _named(values.emptied))
         content = (buffer[piece] if isinstance(piece, slice) else piece for piece in walked.pieces())
-        return Deidentified(identity, [head, *deflated(content)])
+        return Deidentified(identity, [head, *deflated(content)], _named(values.emptied))
 
     def pseudonym(self, patient: Patient) -> str:
         """Give a patient's pseudonym: the table's, where there is one. Raises PatientNotListed."""
@@ -128,3 +135,7 @@ class Deidentifier:
         if self._profile.keeps(Keep.MODIFIED_DATES):
             return self._pseudonymiser.days(patient)
         return 0 if self._profile.keeps(Keep.FULL_DATES) else None
+
+
+def _named(emptied: Mapping[int, int]) -> dict[str, int]:
+    return {keyword_for_tag(tag) or tag_text(tag): count for tag, count in emptied.items()}

@@ -30,9 +30,11 @@ class Verdict(Enum):
     AGE = auto()
     KIND = auto()
     NUMBER = auto()
+    BINARY = auto()
     CLEAN = auto()
     TEXT = auto()
     WORD = auto()
+    MASK = auto()
     CHARACTER_SET = auto()
     WALK = auto()
     WALK_CLEANING = auto()
@@ -59,6 +61,7 @@ _INSTANTS = frozenset({"DA", "DT", "TM"})
 # What an identity can be written into in words. CS, AS, DS and IS are narrower.
 _TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
 _NUMBERS = frozenset({"DS", "IS"})
+_BINARY_NUMBERS = frozenset({"AT", "FD", "FL", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "US", "UV"})
 
 # Bytes that nobody can look into.
 _OPAQUE = frozenset({"OB", "UN"})
@@ -139,6 +142,14 @@ class Policy:
         return found
 
     def _decide(self, tag: int, vr: str) -> Decision:
+        known = known_vr(tag)
+        if vr != "UN" or known is None or known == "SQ":
+            return self._decide_known(tag, vr)
+        # Whoever wrote the file didn't know the attribute; the dictionary does, but for choices that the file has made.
+        decision = self._decide_known(tag, known if len(known) == 2 else vr)
+        return Decision(Verdict.BINARY, Verdict.DUMMY) if decision is KEEP and _is_binary(known) else decision
+
+    def _decide_known(self, tag: int, vr: str) -> Decision:
         if not _is_image_group(tag):
             return REMOVE
         if tag in (PATIENT_NAME, PATIENT_ID):
@@ -216,16 +227,24 @@ class Policy:
 
 def _of_content(tag: int, known: str, vr: str) -> Decision:
     """Decide about an unlisted value that is neither a name nor an instant nor a UID."""
-    choice = known.split(" or ")
-    if vr in _TEXTS or known in _TEXTS or (vr == "UN" and "OB" not in choice):
-        return Decision(Verdict.TEXT, Verdict.EMPTY)
-    if "CS" in (vr, known):
-        return Decision(Verdict.WORD, Verdict.EMPTY)
-    if vr in _NUMBERS or known in _NUMBERS:
+    if known in _NUMBERS:
         return Decision(Verdict.NUMBER, Verdict.EMPTY)
+    if not {"AE", *_TEXTS}.isdisjoint((vr, known)):
+        return Decision(Verdict.TEXT, Verdict.MASK)
+    if "CS" in (vr, known):
+        return Decision(Verdict.WORD, Verdict.MASK)
+    if vr in _NUMBERS:
+        return Decision(Verdict.NUMBER, Verdict.EMPTY)
+    if vr == "UN" and _is_binary(known):
+        return KEEP
     if vr in _OPAQUE:
         return KEEP if keyword_for_tag(tag) in _OPAQUE_DATA else REMOVE
     return KEEP
+
+
+def _is_binary(known: str) -> bool:
+    """Whether a VR of the dictionary, or each of a choice, is of binary numbers."""
+    return _BINARY_NUMBERS.issuperset(known.split(" or "))
 
 
 def _of_sequence(tag: int, code: Code) -> Decision:

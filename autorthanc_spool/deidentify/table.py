@@ -80,8 +80,8 @@ class Row:
 
     @property
     def describes(self) -> bool:
-        """Whether it tells, in words, what was done or seen, what the patient is like, or which device was used."""
-        return not self.options.keys().isdisjoint(("clean_descriptors", "retain_patient_chars", "retain_device"))
+        """Whether it tells, in words, what was done or seen, or what the patient is like."""
+        return not self.options.keys().isdisjoint(("clean_descriptors", "retain_patient_chars"))
 
 
 @cache

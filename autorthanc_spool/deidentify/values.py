@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,18 @@ _ISSUER_OF_PATIENT_ID = 0x00100021
 # DS and IS (PS3.5 section 6.2), and what programs write that have no number to give.
 _NUMBERS = re.compile(rb"(?:[-+0-9.,e# \\\0]|nan|inf(?:inity)?|qnan|ind)*", re.IGNORECASE)
 _UIDS = re.compile(rb"[0-9.\\ \0]*")
+
+# How many bytes one number has.
+_UNITS = {
+    **dict.fromkeys(("OW", "SS", "US"), 2),
+    **dict.fromkeys(("AT", "FL", "OF", "OL", "SL", "UL"), 4),
+    **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
+}
+_SMALLEST_UNIT = 2
+
+# A backslash separates the values of these, and in ASCII it is nothing else.
+_OF_MANY_VALUES = frozenset({"AE", "CS", "LO", "SH", "UC"})
+_ESCAPE = 0x1B
 
 # A new value; KEEP when the element stays as it is; None when the value can't be used.
 Made = bytes | Verdict | None
@@ -54,6 +67,8 @@ class Values:
         self._buffer = buffer
         self._subject = subject
         self._identifiers = identifiers
+        # How many values of each attribute were found to hold an identity.
+        self.emptied: Counter[int] = Counter()
         self.pseudonym = subject.pseudonym
         self._handlers: Mapping[Verdict, Callable[[Place], Made]] = {
             Verdict.EMPTY: lambda _: b"",
@@ -65,9 +80,11 @@ class Values:
             Verdict.ZONE: lambda place: _kept_if(dates.readable_zone(_plain(place.value))),
             Verdict.AGE: self._age,
             Verdict.NUMBER: lambda place: _kept_if(_NUMBERS.fullmatch(place.value)),
+            Verdict.BINARY: self._binary,
             Verdict.CLEAN: lambda place: self._cleaned(place, Strictness.DESCRIPTOR),
             Verdict.TEXT: lambda place: self._cleaned(place, Strictness.TEXT),
             Verdict.WORD: lambda place: self._cleaned(place, Strictness.WORD),
+            Verdict.MASK: self._masked,
             Verdict.CHARACTER_SET: self._character_set,
         }
 
@@ -117,7 +134,28 @@ class Values:
         return Verdict.KEEP if after == before else after.encode()
 
     def _cleaned(self, place: Place, strictness: Strictness) -> Made:
-        return None if self._identifiers.found_in(place.value, place.character_sets, strictness) else Verdict.KEEP
+        return self._unless(self._identifiers.found_in(place.value, place.character_sets, strictness), place)
+
+    def _binary(self, place: Place) -> Made:
+        is_cut = len(place.value) % _UNITS.get(place.vr, _SMALLEST_UNIT)
+        return self._unless(bool(is_cut) or self._identifiers.found_in_bytes(place.value), place)
+
+    def _unless(self, is_found: bool, place: Place) -> Made:
+        if not is_found:
+            return Verdict.KEEP
+        self.emptied[place.tag] += 1
+        return None
+
+    def _masked(self, place: Place) -> Made:
+        """Put dummies in place of those of an element's values that hold an identity; it may have to have values."""
+        strictness = Strictness.WORD if place.vr == "CS" else Strictness.TEXT
+        dummy = dummies.value(place.vr, len(place.value))
+        if place.vr not in _OF_MANY_VALUES or not place.value.isascii() or _ESCAPE in place.value:
+            return dummy
+        before = place.value.split(b"\\")
+        after = [dummy if self._identifiers.found_in(one, place.character_sets, strictness) else one for one in before]
+        # What only all of them say together goes with all of them.
+        return b"\\".join(after if after != before else [dummy] * len(before))
 
     def _character_set(self, place: Place) -> Made:
         names = [one.strip() for one in _plain(place.value).split("\\")]

@@ -219,6 +219,23 @@ def test_what_may_show_a_name_is_withheld_counted_and_named(site: Site) -> None:
     assert len(list((site.output / "trial" / name).iterdir())) == 2
 
 
+@pytest.mark.parametrize("patient", ["0007123456", "MRN-7123456"])
+def test_an_identifier_in_another_spelling_goes_and_the_record_counts_it(site: Site, patient: str) -> None:
+    site.rule("trial", Action="ANONYMISE", Anonymise={"Keep": ["Descriptors"]})
+    keywords = {"SeriesDescription": "T1 pat 7123456", "ProtocolName": "axial", "SequenceName": "tse 7123456"}
+    keywords |= {"PatientName": "Siemens^Zenobia", "Manufacturer": "SIEMENS"}
+    # One file of the study has nothing that is searched for.
+    files = datasets.make_study(patient, "EX", series=1, **keywords)
+    files.append(datasets.make_instance(patient, "EX", 2, PatientName="Siemens^Zenobia"))
+    send(site, files)
+    site.once()
+    assert b"7123456" not in b"".join(everything_below(site.output, site.spool).values())
+    assert {str(one.get("Manufacturer")) for one in published_files(site)} == {"SIEMENS", "None"}
+    told = outcome(site, "done")
+    assert told["emptied"] == {"count": 6, "attributes": {"SequenceName": 3, "SeriesDescription": 3}}
+    assert "enobia" not in json.dumps(site.records("done"))
+
+
 @pytest.mark.parametrize("action", ["DOWNLOAD", "ZIP"])
 def test_when_everything_is_withheld_it_fails_and_leaves_nothing(site: Site, action: str) -> None:
     site.rule("trial", Action=[action, "ANONYMISE"])

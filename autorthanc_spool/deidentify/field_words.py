@@ -1,0 +1,29 @@
+"""Words that the field itself uses: anatomy, sequences, defined terms, vendors.
+
+A file is full of them, whatever its patient is called, so one of them alone tells nobody's name. The list leaves out
+what is a common name of people as well (Dixon, Long, Small, Ward): there, a description lost is the smaller harm.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def field_words() -> frozenset[str]:
+    """Read the words, in lower case and without accents; `field_words.json` has a source for each group."""
+    return frozenset(word for _, words in _groups() for word in words)
+
+
+@cache
+def technical_words() -> frozenset[str]:
+    """Leave out particles and the shortest words of languages, which are also short names (An, Do, Van)."""
+    return frozenset(word for kind, words in _groups() if kind != "language" for word in words)
+
+
+@cache
+def _groups() -> tuple[tuple[str, frozenset[str]], ...]:
+    text = files("autorthanc_spool.deidentify").joinpath("field_words.json").read_text()
+    return tuple((str(group["kind"]), frozenset(map(str, group["words"]))) for group in json.loads(text))
