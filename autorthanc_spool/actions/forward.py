@@ -8,6 +8,7 @@ from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import in_order, proven
 from autorthanc_spool.actions.job import Delivery, Job, Sent
 from autorthanc_spool.actions.sources import Originals, Proven
+from autorthanc_spool.core.dicom import Instance
 from autorthanc_spool.core.errors import DestinationUnavailable, ForwardRefused
 from autorthanc_spool.orthanc.modalities import SendingJob
 
@@ -43,7 +44,7 @@ class Forward:
             return _send_stored(job, job.content, delivery)
         if not isinstance(job.content, Proven):
             raise TypeError("what is made on the way leaves only when it was proven")
-        return _send_straight(job, delivery)
+        return _send_straight(job, job.content, delivery)
 
 
 def _is_stored(job: Job) -> bool:
@@ -51,47 +52,102 @@ def _is_stored(job: Job) -> bool:
     return type(job.content) is Originals
 
 
-def _send_straight(job: Job, delivery: Delivery) -> Sent:
-    instances, size_bytes = 0, 0
-    for instance in in_order(job.resource.instances):
+def _send_straight(job: Job, proven: Proven, delivery: Delivery) -> Sent:
+    """Send file by file; what is refused keeps nothing else from being sent."""
+    missing: list[str] = []
+    reason: ForwardRefused | None = None
+    for instance in _left(job, delivery):
         job.check_stop()
-        stream = job.content.open(instance)
-        if stream is not None:
+        stream = proven.open(instance)
+        if stream is None:
+            continue
+        try:
             delivery.modalities.store_straight(delivery.destination, b"".join(stream))
-            instances, size_bytes = instances + 1, size_bytes + stream.size_bytes
-    return Sent(instances, size_bytes)
+        except ForwardRefused as error:
+            missing.append(instance.resource_id)
+            reason = error
+    if reason:
+        raise _refused(delivery, missing, proven.instances, str(reason))
+    return Sent(proven.instances, proven.size_bytes)
+
+
+def _left(job: Job, delivery: Delivery) -> list[Instance]:
+    """What is to be sent: what was refused before, or everything."""
+    instances = in_order(job.resource.instances)
+    missing = set(delivery.progress.missing)
+    return [one for one in instances if one.resource_id in missing] or instances
+
+
+def _refused(delivery: Delivery, missing: list[str], wanted: int, reason: str = "") -> ForwardRefused:
+    """Note what is left, and name it: the next attempt sends only that."""
+    delivery.progress.note_missing(tuple(missing))
+    some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    return ForwardRefused(
+        f"{delivery.destination} refused {len(missing)} of {wanted} instances, and has the others: {some}"
+        f"{f' ({reason})' if reason else ''}; its log and Orthanc's say why: does it take their storage class and "
+        "transfer syntax?",
+        tuple(missing),
+    )
 
 
 def _send_stored(job: Job, originals: Originals, delivery: Delivery) -> Sent:
-    progress, wanted = delivery.progress, len(job.resource.instances)
-    if not progress.job or delivery.modalities.job(progress.job) is None:
-        originals.verify_stored(job.resource.instances)
-        ids = [instance.resource_id for instance in in_order(job.resource.instances)]
-        commitment = job.rule.storage_commitment
-        progress.note(delivery.modalities.store(delivery.destination, ids, commitment=commitment))
-    done = _finished(job, delivery)
-    if done is None or done.state != "Success":
-        progress.note()
-        reason = done.reason if done else "Orthanc lost its job"
-        raise delivery.modalities.failure(delivery.destination, reason)
-    if (done.instances, done.failed_instances) != (wanted, 0):
-        progress.note()
-        raise ForwardRefused(
-            f"{delivery.destination} got {done.instances - done.failed_instances} of {wanted} instances; "
-            "Orthanc's log says which failed"
-        )
-    if job.rule.storage_commitment:
-        progress.note(progress.job, done.transaction)
+    instances, commitment = job.resource.instances, job.rule.storage_commitment
+    if delivery.progress.missing:
+        _send_part(job, originals, delivery, commitment=False)
+        if commitment:
+            # What is to be confirmed is everything.
+            delivery.progress.note_missing(())
+            _send_part(job, originals, delivery, commitment=True)
+    else:
+        _send_part(job, originals, delivery, commitment=commitment)
+    if commitment:
         _await_commitment(job, delivery)
-    size_bytes = sum(instance.file_size_bytes for instance in job.resource.instances)
-    return Sent(wanted, size_bytes, is_committed=job.rule.storage_commitment)
+    return Sent(len(instances), sum(one.file_size_bytes for one in instances), is_committed=commitment)
 
 
-def _finished(job: Job, delivery: Delivery) -> SendingJob | None:
-    """Wait for the end of the job; None when Orthanc knows it no more."""
+def _send_part(job: Job, originals: Originals, delivery: Delivery, *, commitment: bool) -> None:
+    """Send what is left as one job; where it stops at something that is refused, send the rest, and name it."""
+    progress, modalities, left = delivery.progress, delivery.modalities, _left(job, delivery)
+    ids = [one.resource_id for one in left]
+    if not progress.job or modalities.job(progress.job) is None:
+        originals.verify_stored(left)
+        progress.note(modalities.store(delivery.destination, ids, commitment=commitment))
+    done = _finished(job, delivery, progress.job)
+    if _is_whole(done, ids):
+        progress.note(progress.job, done.transaction if done else "")
+        return
+    progress.note()
+    failure = modalities.failure(delivery.destination, done.reason if done else "Orthanc lost its job")
+    if done is None or isinstance(failure, DestinationUnavailable):
+        raise failure
+    missing = _send_halves(job, delivery, ids) if len(ids) > 1 else ids
+    if missing:
+        raise _refused(delivery, missing, len(job.resource.instances), done.reason)
+    if commitment:
+        raise failure
+
+
+def _send_halves(job: Job, delivery: Delivery, ids: list[str]) -> list[str]:
+    """Send both halves of what wasn't taken whole, and those of each half again; tell what is refused alone."""
+    missing: list[str] = []
+    for part in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+        if not _is_whole(_finished(job, delivery, delivery.modalities.store(delivery.destination, part)), part):
+            missing += _send_halves(job, delivery, part) if len(part) > 1 else part
+    # A destination that went away has refused nothing.
+    if missing:
+        delivery.modalities.check_reachable(delivery.destination)
+    return missing
+
+
+def _is_whole(done: SendingJob | None, ids: list[str]) -> bool:
+    return done is not None and (done.state, done.instances, done.failed_instances) == ("Success", len(ids), 0)
+
+
+def _finished(job: Job, delivery: Delivery, job_id: str) -> SendingJob | None:
+    """Wait for the end of a job; None when Orthanc knows it no more."""
     pause_s, seen, moved_s = FIRST_PAUSE_S, -1.0, time.monotonic()
     while True:
-        found = delivery.modalities.job(delivery.progress.job)
+        found = delivery.modalities.job(job_id)
         if found is None or found.is_over:
             return found
         if found.progress != seen:

@@ -53,7 +53,10 @@ class Product:
 
 
 class Progress(Protocol):
-    """How far a sending has come, kept durably: IDs of Orthanc's job and storage commitment, "" for none."""
+    """How far a sending has come, kept durably: IDs of Orthanc's job and storage commitment, "" for none.
+
+    `missing` are the Orthanc IDs of the instances that the destination refused so far; none when all are to be sent.
+    """
 
     @property
     def job(self) -> str:
@@ -63,8 +66,15 @@ class Progress(Protocol):
     def transaction(self) -> str:
         """The storage commitment that was asked for last."""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What is left to be sent."""
+
     def note(self, job: str = "", transaction: str = "") -> None:
         """Keep these, for whoever goes on after a crash."""
+
+    def note_missing(self, missing: tuple[str, ...]) -> None:
+        """Keep what is left to be sent."""
 
 
 @dataclass(frozen=True)

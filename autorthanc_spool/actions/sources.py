@@ -103,6 +103,8 @@ class Proven:
         self.name = content.name
         self.identity = content.identity
         self.paths = content.paths
+        self.instances = len(digests)
+        self.size_bytes = sum(digest.size_bytes for digest in digests.values())
 
     def open(self, instance: Instance) -> Stream | None:
         """Begin to read one file again."""

@@ -18,6 +18,7 @@
     │   ├── SpoolUnavailable      the spool is full or read-only
     │   ├── AuditUnavailable      the audit log can't be written
     │   ├── FolderMissing         a mounted folder isn't the one that it was
+    │   ├── AnswerChanged         what arrives isn't what Orthanc sent
     │   ├── DestinationUnavailable  a destination of FORWARD is down, or hasn't confirmed yet
     │   ├── RuleUnavailable       the rule file is broken at the moment
     │   ├── RulesUnavailable      the folder of rules can't be read
@@ -109,6 +110,7 @@ class SpoolError(Exception):
     waits_for = ""
     needed_bytes = 0
     traceback: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class UsageError(SpoolError):
@@ -208,6 +210,14 @@ class FolderMissing(Unavailable):
     wakes_on = Cause.FOLDER
 
 
+class AnswerChanged(Unavailable):
+    """What arrives isn't what Orthanc sent: something on the way cuts, replaces or changes it."""
+
+    def __init__(self, text: str, instance_id: str = "") -> None:
+        self.instance_id = instance_id
+        super().__init__(text)
+
+
 class DestinationUnavailable(Unavailable):
     """A destination of FORWARD is down, or hasn't confirmed yet."""
 
@@ -283,9 +293,13 @@ class EverythingWithheld(SpoolError):
 
 
 class ForwardRefused(SpoolError):
-    """A destination answers, but doesn't take everything."""
+    """A destination answers, but doesn't take everything: `refused` are Orthanc's IDs of what it didn't take."""
 
     fate = Fate.RETRY
+
+    def __init__(self, text: str, refused: tuple[str, ...] = ()) -> None:
+        self.refused = refused
+        super().__init__(text)
 
 
 class ForwardExpired(SpoolError):

@@ -35,7 +35,8 @@ class Sending:
 
     `content` is the digest of the instances, `fields` that of the rule's fields that shape what is sent. `outcome` is
     "" while it is under way, then ``forwarded``; `since` is the time from which on it was tried in vain. `job` and
-    `transaction` are Orthanc's, to look after what was begun.
+    `transaction` are Orthanc's, to look after what was begun;
+    `missing` are the Orthanc IDs of the instances that the destination refused so far.
     """
 
     content: str
@@ -49,6 +50,7 @@ class Sending:
     committed: bool = False
     time: str = ""
     again: bool = False
+    missing: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -29,6 +29,8 @@ _LIMIT_16 = 0xFFFF
 _MAY_EXCEED_32 = 0xF0000000
 _UNIX, _VERSION, _VERSION_64 = 3, 20, 45
 _NAME_IS_UTF8 = 0x800
+# The end of 1980-01-01 in every time zone.
+_FIRST_DAY_ENDS_S = 315532800 + 2 * 86400
 _ZIP64_EXTRA = 1
 
 _LOCAL = struct.Struct("<4s5H3L2H")
@@ -199,8 +201,9 @@ def _flags(name: bytes) -> int:
 
 
 def _dos_time(seconds: float) -> tuple[int, int]:
-    # Two-second steps since 1980, in local time.
+    # Two-second steps since 1980, in local time; what is older, or of that day in any zone, is its first moment.
+    if seconds < _FIRST_DAY_ENDS_S:
+        return 1 << 5 | 1, 0
     now = time.localtime(seconds)
-    return (
-        now.tm_year - 1980
-    ) << 9 | now.tm_mon << 5 | now.tm_mday, now.tm_hour << 11 | now.tm_min << 5 | now.tm_sec // 2
+    date = (now.tm_year - 1980) << 9 | now.tm_mon << 5 | now.tm_mday
+    return date, now.tm_hour << 11 | now.tm_min << 5 | now.tm_sec // 2

@@ -20,6 +20,7 @@ from urllib3.util import Retry, Timeout
 
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import (
+    AnswerChanged,
     InstanceError,
     OrthancFault,
     OrthancUnavailable,
@@ -103,8 +104,31 @@ class Orthanc:
                 "set ORTHANC_USERNAME and ORTHANC_PASSWORD (or ORTHANC_PASSWORD_FILE) to what Orthanc knows"
             )
         if response.status != 200:
-            raise OrthancUnavailable(f"what answers at {self.url}/system says {response.status}; is it Orthanc?")
-        return object_of(_parsed(response, "/system"), "/system")
+            raise OrthancUnavailable(
+                f"what answers at {self.url}/system says {response.status} and isn't Orthanc; is ORTHANC_URL right, "
+                "and does a proxy on the way ask for a login?"
+            )
+        try:
+            found = object_of(_parsed(response, "/system"), "/system")
+        except (AnswerChanged, OrthancFault):
+            found = {}
+        if "Version" not in found:
+            raise self._not_orthanc("/system", response.data)
+        return found
+
+    def answers(self) -> None:
+        """Ask whether it is Orthanc that is there, and for more than one address. Raises OrthancUnavailable."""
+        self.system()
+        try:
+            self.now()
+        except OrthancFault:
+            raise self._not_orthanc("/tools/now", b"") from None
+
+    def _not_orthanc(self, path: str, body: bytes) -> OrthancUnavailable:
+        page = "a web page" if body.lstrip()[:1] == b"<" else "something else than Orthanc's answer"
+        return OrthancUnavailable(
+            f"{page} comes from {self.url}{path}: is ORTHANC_URL right, and does a proxy on the way ask for a login?"
+        )
 
     def check_presence(self, status: int) -> None:
         """Ask whether Orthanc is there at all, after an answer of this status to something else.
@@ -197,11 +221,21 @@ class Orthanc:
 
     def verify_stored(self, instance: Instance) -> None:
         """Have Orthanc compare a stored file with the MD5 of what it received. Raises InstanceError."""
-        path = f"/instances/{instance.resource_id}/attachments/dicom"
-        answer = self.post(f"{path}/verify-md5", b"")
-        # Where Orthanc keeps no MD5 (StoreMD5ForAttachments false), it says the same as of a damaged file.
-        if answer.status != 200 and self._request(f"{path}/md5") is not None:
+        if self.is_stored_whole(instance) is False:
             raise InstanceError(instance.resource_id, "its stored file isn't what Orthanc received, or can't be read")
+
+    def is_stored_whole(self, instance: Instance) -> bool | None:
+        """Ask Orthanc itself whether a stored file is what it received; None where it can't tell."""
+        answer = self.post(f"/instances/{instance.resource_id}/attachments/dicom/verify-md5", b"")
+        if answer.status == 200:
+            return True
+        # Where Orthanc keeps no MD5 (StoreMD5ForAttachments false), it says the same as of a damaged file.
+        return False if self.stored_md5(instance) is not None else None
+
+    def stored_md5(self, instance: Instance) -> str | None:
+        """Ask for the MD5 that Orthanc computed when it received a file; None where it keeps none."""
+        response = self._request(f"/instances/{instance.resource_id}/attachments/dicom/md5")
+        return None if response is None else response.data.decode("ascii", "replace").strip().lower()
 
     def post(self, path: str, body: bytes, *, read_timeout_s: float = READ_TIMEOUT_S) -> Answer:
         """Post something. Raises OrthancUnavailable; what Orthanc says against it is for the caller to judge."""
@@ -308,4 +342,8 @@ def _parsed(response: urllib3.BaseHTTPResponse, path: str) -> Any:
     try:
         return json.loads(response.data)
     except (ValueError, RecursionError, urllib3.exceptions.HTTPError):
-        raise OrthancFault(f"Orthanc's answer to {shape(path)} is no JSON") from None
+        what = "a web page" if response.data.lstrip()[:1] == b"<" else "cut or changed text"
+        raise AnswerChanged(
+            f"instead of Orthanc's answer to {shape(path)} {what} arrives: look after the proxy between here and "
+            "Orthanc (a login, a limit of size or time)"
+        ) from None

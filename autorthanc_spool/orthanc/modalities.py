@@ -70,8 +70,12 @@ class Modalities:
         if reason:
             raise _down(name, reason)
 
-    def store(self, name: str, instance_ids: Iterable[str], *, commitment: bool) -> str:
-        """Begin to send what lies in Orthanc; tell the ID of the job."""
+    def store(self, name: str, instance_ids: Iterable[str], *, commitment: bool = False) -> str:
+        """Begin to send what lies in Orthanc; tell the ID of the job, which ends at the first refusal.
+
+        A permissive job would go on; but Orthanc 1.10 then tells of success, and of no failed instance, when the
+        destination accepts no presentation context for some.
+        """
         content = {"Resources": list(instance_ids), "Asynchronous": True, "StorageCommitment": commitment}
         answer = self._orthanc.post(f"/modalities/{_quoted(name)}/store", json.dumps(content).encode())
         job = answer.object().get("ID")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import urllib3
 
 from autorthanc_spool.core.dicom import Instance
-from autorthanc_spool.core.errors import InstanceError
+from autorthanc_spool.core.errors import AnswerChanged, InstanceError
 from autorthanc_spool.orthanc.answers import cause
 from autorthanc_spool.orthanc.client import Orthanc
 
@@ -62,13 +62,29 @@ class Transfer:
         self.md5 = digest.hexdigest()
 
     def _check(self, etag: str) -> None:
-        instance, announced = self._instance, _ETAG.fullmatch(etag)
+        instance = self._instance
         if self.size_bytes != instance.file_size_bytes:
-            text = f"Orthanc delivers {self.size_bytes} bytes of {instance.file_size_bytes}: its stored file was cut"
-            raise InstanceError(instance.resource_id, text)
-        if self._verify_md5 and announced and announced[1] != self.md5:
-            text = "its MD5 isn't the one that Orthanc computed on receipt: its stored file is damaged"
-            raise InstanceError(instance.resource_id, text)
+            raise self._blamed(f"{self.size_bytes} bytes of {instance.file_size_bytes} arrive", "was cut")
+        if self._verify_md5 and self.md5 != self._expected_md5(etag):
+            raise self._blamed("its MD5 isn't the one that Orthanc computed on receipt", "is damaged")
+
+    def _expected_md5(self, etag: str) -> str:
+        announced = _ETAG.fullmatch(etag)
+        if announced:
+            return announced[1]
+        # A proxy that compresses takes the ETag away, or makes it a weak one.
+        return self._orthanc.stored_md5(self._instance) or self.md5
+
+    def _blamed(self, seen: str, fault: str) -> InstanceError | AnswerChanged:
+        """Ask Orthanc about its stored file before anybody is blamed."""
+        resource_id = self._instance.resource_id
+        if self._orthanc.is_stored_whole(self._instance):
+            return AnswerChanged(
+                f"{seen}, and Orthanc says that its stored file is whole: something on the way changes it; look after "
+                "the proxy between here and Orthanc (a limit of size or time, a filter)",
+                resource_id,
+            )
+        return InstanceError(resource_id, f"{seen}: its stored file {fault}")
 
 
 @contextmanager

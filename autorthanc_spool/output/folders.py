@@ -26,6 +26,9 @@ from autorthanc_spool.disk.writeback import WriteBehind
 WORKING = ".WORKING"
 CHUNK_BYTES = 1024 * 1024
 
+# 1980-01-01 UTC, the first day that an archive can tell: the time of what is published anonymised.
+NO_TIME_S = 315532800
+
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _CREATE_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 # Without waiting: somebody may have put a pipe there.
@@ -127,8 +130,11 @@ class RuleFolder:
         """Whether nothing stands where a publication of this name would be made or put."""
         return all(self.inode(name + ending) is None for ending in ("", ".zip", WORKING))
 
-    def make_working(self, name: str) -> WorkingFolder:
-        """Make ``NAME.WORKING``; an empty one may stand there, from a crash before the ledger knew of it."""
+    def make_working(self, name: str, *, hides_time: bool = False) -> WorkingFolder:
+        """Make ``NAME.WORKING``; an empty one may stand there, from a crash before the ledger knew of it.
+
+        With `hides_time`, all that is made in it gets `NO_TIME_S`, and doesn't tell when it was made.
+        """
         working = name + WORKING
         try:
             os.mkdir(working, 0o777 & ~self._umask, dir_fd=self._descriptor)
@@ -138,7 +144,8 @@ class RuleFolder:
                     "in the rule's output a .WORKING folder stands in the way that isn't ours; "
                     "move it away and requeue the marker"
                 ) from None
-        return WorkingFolder(os.open(working, _OPEN_DIRECTORY, dir_fd=self._descriptor), self._owner, self._umask)
+        descriptor = os.open(working, _OPEN_DIRECTORY, dir_fd=self._descriptor)
+        return WorkingFolder(descriptor, self._owner, self._umask, hides_time=hides_time)
 
     def rename(self, source: str, target: str) -> None:
         """Rename inside the folder, durably. Raises FileExistsError rather than replace anything."""
@@ -196,10 +203,11 @@ class RuleFolder:
 class WorkingFolder:
     """``OUT/RULE/NAME.WORKING``, open. Files may be added by several threads at once."""
 
-    def __init__(self, descriptor: int, owner: tuple[int, int] | None, umask: int) -> None:
+    def __init__(self, descriptor: int, owner: tuple[int, int] | None, umask: int, *, hides_time: bool = False) -> None:
         self._descriptor = descriptor
         self._owner = owner
         self._umask = umask
+        self._hides_time = hides_time
         self._written = WriteBehind()
         self.inode = os.fstat(descriptor).st_ino
         self._give(descriptor, 0o777)
@@ -223,8 +231,11 @@ class WorkingFolder:
         # Buffered: a bare write to a disk that is nearly full may write less than it was given, and not say so.
         with os.fdopen(descriptor, "wb") as stream:
             self._give(descriptor, 0o666)
+            # Before, for an archive, which gives its entries the time of its file; and after all was written.
+            self._hide_time(descriptor)
             yield stream
             stream.flush()
+            self._hide_time(descriptor)
             self._written.add(descriptor)
 
     def read(self, name: str) -> IO[bytes]:
@@ -236,7 +247,9 @@ class WorkingFolder:
         self._written.finish()
         for folder in folders:
             with self._open_folder(folder) as descriptor:
+                self._hide_time(descriptor)
                 os.fsync(descriptor)
+        self._hide_time(self._descriptor)
         os.fsync(self._descriptor)
 
     @contextmanager
@@ -246,6 +259,10 @@ class WorkingFolder:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _hide_time(self, descriptor: int) -> None:
+        if self._hides_time:
+            os.utime(descriptor, (NO_TIME_S, NO_TIME_S))
 
     def _give(self, descriptor: int, mode: int) -> None:
         os.fchmod(descriptor, mode & ~self._umask)

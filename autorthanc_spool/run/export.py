@@ -85,7 +85,7 @@ class Exporter:
 
     def _make(self, claim: Claim, planned: PlannedJob, folder: RuleFolder, name: str, content: Content) -> Outcome:
         tools, record = self._tools, claim.record
-        with closing(folder.make_working(name)) as working:
+        with closing(folder.make_working(name, hides_time=planned.rule.changes)) as working:
             publish.begin(record, planned.rule.folder, name, working.inode)
             job = Job(planned.rule, planned.resource, content, tools.stop, self.threads(planned))
             try:

@@ -49,6 +49,7 @@ class Forwarder:
         done = replace(
             entry.sending,
             outcome=Word.FORWARDED,
+            missing=(),
             instances=sent.instances,
             size_bytes=sent.size_bytes,
             committed=sent.is_committed,
@@ -99,6 +100,15 @@ class LedgerEntry:
     def transaction(self) -> str:
         """The storage commitment that was asked for last."""
         return self.sending.transaction
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The instances that the destination refused so far."""
+        return self.sending.missing
+
+    def note_missing(self, missing: tuple[str, ...]) -> None:
+        """Keep what is left to be sent; nothing is under way any more."""
+        self.write(replace(self.sending, job="", transaction="", missing=missing))
 
     def note(self, job: str = "", transaction: str = "") -> None:
         """Keep these, for whoever goes on after a crash."""

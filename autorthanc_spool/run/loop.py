@@ -54,7 +54,7 @@ class Runner:
         self._tools.roots.check_spool(self._tools.spool.root)
         while not self._tools.stop.is_set():
             self._surroundings.look()
-            self._tools.orthanc.system()
+            self._tools.orthanc.answers()
             self._reconcile()
             if self._drain():
                 continue
@@ -83,7 +83,7 @@ class Runner:
     def _guarded_pass(self) -> bool:
         self._surroundings.look_at_spool()
         self._surroundings.look()
-        self._tools.orthanc.system()
+        self._tools.orthanc.answers()
         if self._troubles.end(ORTHANC):
             # What was missed in the meantime is looked for now, as far as its share of the time allows.
             self._next_reconcile_s = self._rest_until_s

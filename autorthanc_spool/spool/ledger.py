@@ -148,7 +148,7 @@ def _record(key: str, content: dict[str, Any]) -> Record:
         working=Working(**working) if working else None,
         refused=content.get("refused", ""),
         sendings={
-            rule: {name: Sending(**one) for name, one in sent.items()}
+            rule: {name: Sending(**{**one, "missing": tuple(one.get("missing", ()))}) for name, one in sent.items()}
             for rule, sent in content.get("sendings", {}).items()
         },
         owed=tuple(content.get("owed", ())),

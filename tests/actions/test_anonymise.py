@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,46 @@ def test_the_files_are_those_of_the_core_and_the_record_names_pseudonym_and_key(
     assert "withheld" not in told
     assert told["instances"] == len(files)
     assert key_file(site).read_text().strip() not in json.dumps(site.records("done"))
+
+
+FIRST_DAY_S = 315532800
+
+
+@pytest.mark.parametrize("level", ["Study", "Series"])
+@pytest.mark.parametrize("action", ["ANONYMISE", ["ANONYMISE", "ZIP"]], ids=["folder", "archive"])
+def test_no_time_tells_when_it_was_exported(site: Site, action: Any, level: str) -> None:
+    """A study is exported minutes after its exam: the day of a file would give the shift of its dates away."""
+    site.rule("all", CheckOn=level, Action=action, Anonymise={"Keep": ["ModifiedDates"]})
+    site.rule("plain")
+    study = site.orthanc.upload_all(canary_study())
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.touch(study)
+    for series in site.orthanc.get(f"/studies/{study}/series"):
+        site.touch(series["ID"], "series")
+    site.once()
+    published = list((site.output / "all").iterdir())
+    assert published
+    below = [path for one in published for path in [one, *one.rglob("*")]]
+    assert {path.lstat().st_mtime for path in below} == {FIRST_DAY_S}
+    for archive in (path for path in published if path.suffix == ".zip"):
+        with zipfile.ZipFile(archive) as opened:
+            assert {one.date_time for one in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+            assert all(one.extra == b"" for one in opened.infolist())
+    # What leaves as it is keeps the day of its export.
+    assert all(path.lstat().st_mtime > FIRST_DAY_S for path in (site.output / "plain").rglob("*"))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"])
+def test_the_time_of_an_archive_is_the_same_in_every_zone(site: Site, zone: str) -> None:
+    site.variables["TZ"] = zone
+    site.rule("all", Action=["ANONYMISE", "ZIP"])
+    study = site.orthanc.upload_all(canary_study())
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.touch(study)
+    site.once()
+    (name,) = site.published("all")
+    with zipfile.ZipFile(site.output / "all" / name) as opened:
+        assert {one.date_time for one in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_the_key_file_is_for_its_owner_alone(site: Site) -> None:

@@ -81,9 +81,13 @@ class Notes:
 
     def __init__(self) -> None:
         self.job = self.transaction = ""
+        self.missing: tuple[str, ...] = ()
 
     def note(self, job: str = "", transaction: str = "") -> None:
         self.job, self.transaction = job, transaction
+
+    def note_missing(self, missing: tuple[str, ...]) -> None:
+        self.job, self.transaction, self.missing = "", "", missing
 
 
 @pytest.fixture

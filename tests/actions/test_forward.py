@@ -12,6 +12,7 @@ from typing import Any
 
 import pydicom
 import pytest
+from pydicom.uid import CTImageStorage
 
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
@@ -253,6 +254,47 @@ def test_a_destination_that_breaks_off_is_tried_again_until_it_has_everything(
         site.once()
     assert site.states() == {"done": 1}
     assert len(list((tmp_path / "flaky").glob("CT.*"))) == 6
+
+
+PRIVATE_CLASS = "1.3.12.2.1107.5.9.1"
+
+
+def study_with_private_classes() -> list[bytes]:
+    """Six images; the first, third and fifth of a class that storescp refuses."""
+    return [
+        datasets.make_instance(series=number, SOPClassUID=PRIVATE_CLASS if number % 2 else CTImageStorage)
+        for number in range(1, 7)
+    ]
+
+
+@pytest.mark.parametrize("more", [[], ["ANONYMISE"]], ids=["originals", "anonymised"])
+def test_what_is_refused_keeps_nothing_else_from_arriving(site: Site, tmp_path: Path, more: list[str]) -> None:
+    port = dead_port()
+    add_modality(site.orthanc, "picky", "PICKY", port)
+    site.rule("all", Action=["FORWARD", *more], DestinationModality="picky")
+    study = send(site, *study_with_private_classes())
+    refused = {
+        one["Instances"][0]
+        for one in site.orthanc.get(f"/studies/{study}/series")
+        if int(one["MainDicomTags"]["SeriesNumber"]) % 2
+    }
+    site.touch(study)
+    with storescp(tmp_path / "picky", port):
+        site.once()
+    assert len(list((tmp_path / "picky").iterdir())) == 3
+    (record,) = site.records("deferred")
+    error = record["outcomes"]["all"]["forward"]["picky"]["error"]
+    assert error["kind"] == "ForwardRefused"
+    assert set(error["refused"]) == refused
+    assert "picky refused 3 of 6 instances" in error["text"]
+    assert record["attempts"] == 1
+    # What comes to take everything gets what was missing, and nothing twice.
+    with storescp(tmp_path / "willing", port, "--promiscuous"):
+        due_now(site)
+        site.once()
+    assert site.states() == {"done": 1}
+    assert len(list((tmp_path / "willing").iterdir())) == 3
+    assert outcome(site, "done")["forward"]["picky"]["instances"] == 6
 
 
 def test_a_destination_that_dies_in_mid_transfer_gets_everything_when_it_is_back(site: Site, tmp_path: Path) -> None:

@@ -41,3 +41,17 @@ def test_hurahura_takes_an_archive_up(live_site: Site, tmp_path: Path) -> None:
     study = live_site.orthanc.get("/studies")[0]
     assert watcher.loaded() == sorted(stored_files(live_site.orthanc, study).values())
     assert live_site.published("trial") == ["MIResearch-ERROR", "MIResearch-PROCESSING"]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("action", ["ANONYMISE", ["ANONYMISE", "ZIP"]], ids=["folder", "archive"])
+def test_hurahura_takes_up_what_tells_no_time(live_site: Site, tmp_path: Path, action: str | list[str]) -> None:
+    live_site.rule("trial", Action=action)
+    with live_site.processor():
+        wait_until(lambda: (live_site.output / "trial").is_dir(), 20, "the rule's folder is made")
+        with hurahura.watching(live_site.output / "trial", tmp_path / "hurahura") as watcher:
+            dicom_net.store(live_site.orthanc.dicom_port, datasets.make_study("P1", "7", series=2, instances=2))
+            watcher.wait_loaded()
+            assert watcher.errors() == []
+    assert len(watcher.loaded()) == 4
+    assert live_site.published("trial") == ["MIResearch-ERROR", "MIResearch-PROCESSING"]
