@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from autorthanc_spool.commands import main
+
 PACKAGE = Path(__file__).parents[1] / "autorthanc_spool"
 
 # What each family may import of the others. Arrows go one way: what a family may import never imports it back.
@@ -30,7 +32,19 @@ ARROWS = {
     "doctor": {"run", "output", "spool", "orthanc", "settings", "disk", "core"},
     "site": {"run", "spool", "settings", "disk", "core"},
     "demo": {"site", "run", "settings", "core"},
-    "commands": {"demo", "doctor", "site", "run", "actions", "spool", "rules", "settings", "disk", "core"},
+    "commands": {
+        "demo",
+        "doctor",
+        "site",
+        "run",
+        "actions",
+        "spool",
+        "deidentify",
+        "rules",
+        "settings",
+        "disk",
+        "core",
+    },
 }
 
 # No files, no network, no clock, no chance: what these give depends on what they are given.
@@ -153,9 +167,19 @@ def test_no_module_is_imported_by_what_it_imports() -> None:
 
 
 def test_a_run_begins_without_what_only_some_rules_and_commands_need() -> None:
-    program = "import sys, autorthanc_spool.commands.main; print(*sys.modules)"
+    program = "import sys, autorthanc_spool.commands.main, autorthanc_spool.commands.run; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {"pydicom", "multiprocessing", "rich", "watchdog.observers"}.intersection(loaded) == set()
+
+
+def test_every_file_of_a_command_is_in_the_list_of_commands_and_the_other_way_round() -> None:
+    files = {name.removeprefix("commands.") for name, module in modules().items() if _defines(module, "command")}
+    assert files == set(main.COMMANDS)
+
+
+def _defines(module: Module, name: str) -> bool:
+    is_command = family(module.name) == "commands"
+    return is_command and any(isinstance(one, ast.FunctionDef) and one.name == name for one in module.tree.body)
 
 
 def test_the_docs_name_modules_that_there_are() -> None:

@@ -1,49 +1,58 @@
 """The command line: options → settings → one call → exit code.
 
-Standard output is for data, standard error for talk. Errors become messages in `main` and nowhere else. What only some
-commands need is imported by them: `run` does without tables, checks, and the commands of upkeep.
+Standard output is for data, standard error for talk. Errors become messages in `main` and nowhere else. A command is a
+file of this folder, which is imported when that command, or the list of all, is asked for: `run` does without tables,
+checks, and the rest.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import sys
-from pathlib import Path
+from importlib import import_module
 
 import click
 
 from autorthanc_spool import __version__
-from autorthanc_spool.commands.options import resource_id_of, with_settings
-from autorthanc_spool.core import marker
-from autorthanc_spool.core.dicom import Level
-from autorthanc_spool.core.errors import RulesInvalid, SettingsError, SpoolError, UsageError
-from autorthanc_spool.core.states import Event, State
-from autorthanc_spool.run import wiring
-from autorthanc_spool.settings import Settings
-from autorthanc_spool.spool.directories import Item
-from autorthanc_spool.spool.spool import Spool
+from autorthanc_spool.core.errors import RulesInvalid, SpoolError
+
+# Each is the name of a file here, whose `command` it is.
+COMMANDS = (
+    "check",
+    "delete",
+    "demo",
+    "doctor",
+    "enqueue",
+    "explain",
+    "hold",
+    "init",
+    "list",
+    "prune",
+    "reconcile",
+    "reidentify",
+    "release",
+    "replay",
+    "requeue",
+    "run",
+    "show",
+    "status",
+    "up",
+)
 
 
 class Commands(click.Group):
-    """All commands. Those of `cli_upkeep` are imported when one of them, or the list of all, is asked for."""
+    """All commands."""
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Find a command."""
-        if cmd_name not in self.commands:
-            self._add_upkeep()
-        return super().get_command(ctx, cmd_name)
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"autorthanc_spool.commands.{cmd_name}").command
+        return command
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """List the names of all commands."""
-        self._add_upkeep()
-        return super().list_commands(ctx)
-
-    def _add_upkeep(self) -> None:
-        from autorthanc_spool.commands import upkeep
-
-        for command in upkeep.COMMANDS:
-            self.add_command(command)
+        return list(COMMANDS)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,180 +62,6 @@ def cli() -> None:
 
     Settings come from the environment or from .env in the working directory; docs/settings.md lists them.
     """
-
-
-@cli.command()
-@click.option("--once", is_flag=True, help="Work on what is there, then exit.")
-@with_settings
-def run(settings: Settings, once: bool) -> int:
-    """Work on the spool until stopped. Several may share one spool."""
-    return wiring.run(settings, once=once)
-
-
-@cli.command()
-@with_settings
-def up(settings: Settings) -> int:
-    """Start Orthanc (with its SQLite index) and the processor on this machine, from the same settings."""
-    from autorthanc_spool.site import up as starting
-
-    return starting.up(settings)
-
-
-@cli.command()
-@click.option("--keep", is_flag=True, help="Leave the folder of the demonstration in place.")
-def demo(keep: bool) -> int:
-    """Show the main job in a temporary folder: a study sent by C-STORE, and what becomes of it."""
-    from autorthanc_spool.demo import demonstration
-
-    return demonstration.demo(keep)
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@with_settings
-def status(settings: Settings, as_json: bool) -> None:
-    """Show what lies in the spool, which rules are in force, and whether Orthanc answers."""
-    from autorthanc_spool.commands import views
-
-    views.show_status(wiring.status(settings), as_json)
-
-
-@cli.command("list")
-@click.argument("states", nargs=-1, metavar="[STATE]...", type=click.Choice([str(state) for state in State]))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@with_settings
-def list_markers(settings: Settings, states: tuple[str, ...], as_json: bool) -> None:
-    """List markers: all but the done ones, or those in the named states."""
-    from autorthanc_spool.commands import views
-
-    wanted = [State(state) for state in states] or [state for state in State if state is not State.DONE]
-    spool = wiring.open_spool(settings)
-    items = [item for state in wanted for item in spool.directories.items(state)]
-    views.show_markers([views.summary(spool, item) for item in items], as_json)
-
-
-@cli.command()
-@click.argument("name", metavar="MARKER")
-@with_settings
-def show(settings: Settings, name: str) -> None:
-    """Print a marker: what it asks for, what was done, and why it waits or failed."""
-    spool = wiring.open_spool(settings)
-    item = spool.directories.find(name)
-    click.echo(f"{item.path}", err=True)
-    click.echo(item.path.read_text(errors="backslashreplace").rstrip("\n") or "{}")
-
-
-@cli.command()
-@click.argument("names", nargs=-1, metavar="[MARKER]...")
-@click.option("--failed", is_flag=True, help="All that failed.")
-@click.option("--deferred", is_flag=True, help="All that are deferred.")
-@with_settings
-def requeue(settings: Settings, names: tuple[str, ...], failed: bool, deferred: bool) -> None:
-    """Put markers back into incoming/: a done one is done again, a failed one goes on with what it lacks."""
-    if not (names or failed or deferred):
-        raise UsageError("name a marker, or use --failed or --deferred; `autorthanc-spool list` shows what there is")
-    spool = wiring.open_spool(settings)
-    items = _found(spool, names)
-    items += spool.directories.items(State.FAILED) if failed else []
-    items += spool.directories.items(State.DEFERRED) if deferred else []
-    if not items:
-        click.echo("nothing there", err=True)
-    _move(spool, items, Event.REQUEUE)
-
-
-@cli.command()
-@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
-@with_settings
-def hold(settings: Settings, names: tuple[str, ...]) -> None:
-    """Park markers in hold/, where nothing touches them."""
-    spool = wiring.open_spool(settings)
-    _move(spool, _found(spool, names), Event.HOLD)
-
-
-@cli.command()
-@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
-@with_settings
-def release(settings: Settings, names: tuple[str, ...]) -> None:
-    """Put markers back from hold/ into incoming/."""
-    spool = wiring.open_spool(settings)
-    _move(spool, _found(spool, names), Event.RELEASE)
-
-
-def _found(spool: Spool, names: tuple[str, ...]) -> list[Item]:
-    """Find all markers before anything is done with the first; one that is named twice counts once."""
-    return list(dict.fromkeys(spool.directories.find(name) for name in names))
-
-
-def _move(spool: Spool, items: list[Item], event: Event) -> None:
-    for item in dict.fromkeys(items):
-        try:
-            moved = spool.move(item, event)
-        except FileNotFoundError:
-            raise SpoolError(f"{item.name} is in {item.state}/ no more: somebody was quicker; look again") from None
-        click.echo(f"{moved.state}/{moved.name}")
-
-
-@cli.command()
-@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
-@with_settings
-def delete(settings: Settings, names: tuple[str, ...]) -> None:
-    """Remove markers, and remember that their resources are refused, so that they don't come back."""
-    spool = wiring.open_spool(settings)
-    for item in _found(spool, names):
-        spool.delete(item)
-        click.echo(f"{item.path.relative_to(spool.root)}")
-
-
-@cli.command()
-@click.argument("level", type=click.Choice([str(level) for level in Level], case_sensitive=False))
-@click.argument("resource_ids", nargs=-1, required=True, metavar="ID...")
-@with_settings
-def enqueue(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> None:
-    """Have studies or series done, or done again, by their Orthanc IDs."""
-    checked = [resource_id_of(text) for text in resource_ids]
-    spool = wiring.open_spool(settings)
-    for resource_id in checked:
-        item = spool.directories.put(marker.new(Level(level), resource_id, "cli", wiring.utc_now()))
-        click.echo(f"{item.state}/{item.name}")
-
-
-@cli.command()
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
-@with_settings
-def check(settings: Settings, files: tuple[Path, ...]) -> None:
-    """Check settings, folders, ports and rules, or some rule files alone: every problem with its place."""
-    from autorthanc_spool.commands import views
-    from autorthanc_spool.site import preflight
-
-    if not files and (problems := preflight.problems(settings)):
-        raise SettingsError(problems)
-    views.show_check(wiring.check(settings, files))
-
-
-@cli.command()
-@click.argument("level", type=click.Choice([str(level) for level in Level], case_sensitive=False))
-@click.argument("resource_id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a rule and line.")
-@with_settings
-def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> None:
-    """Tell for each rule and tag what was wanted, what was found, and what would be done."""
-    from autorthanc_spool.commands import views
-
-    explained = wiring.explain(settings, Level(level), resource_id_of(resource_id))
-    views.show_explanation(explained, as_json)
-
-
-@cli.command()
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-def init(directory: Path) -> None:
-    """Lay out a site in DIR: Compose file, units, Lua script, examples, .env."""
-    from autorthanc_spool.site.init import Person, lay_out
-
-    person = Person(os.getuid(), os.getgid(), secrets.token_urlsafe(18))
-    laid_out = lay_out(directory, person)
-    for path in laid_out.written:
-        click.echo(str(laid_out.directory / path))
-    click.echo(laid_out.next_steps(), err=True)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,38 +13,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from autorthanc_spool.actions import WORDS
 from autorthanc_spool.actions.anonymise import Anonymiser
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
-from autorthanc_spool.core.dicom import Level, resource_key
-from autorthanc_spool.core.errors import (
-    FolderMissing,
-    OrthancUnavailable,
-    PseudonymTableInvalid,
-    SettingsError,
-    SpoolError,
-    Unavailable,
-)
+from autorthanc_spool.core.errors import SettingsError, Unavailable
 from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.disk.mounts import Roots
-from autorthanc_spool.disk.usage import Usage, usage
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.output.folders import Output
-from autorthanc_spool.rules import Rule, RuleError, parse_rule
 from autorthanc_spool.run.doorbell import Doorbell
 from autorthanc_spool.run.loop import Runner
-from autorthanc_spool.run.plan import Plan
-from autorthanc_spool.run.processor import Processor
-from autorthanc_spool.run.reconcile import Sweep, reconcile
-from autorthanc_spool.run.rulebook import Rulebook, RuleSet
+from autorthanc_spool.run.rulebook import Rulebook
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool.audit import AuditLog
@@ -130,54 +114,7 @@ def run(settings: Settings, *, once: bool) -> int:
     return 1 if once and (runner.failed or rejected) else 0
 
 
-@dataclass(frozen=True)
-class Status:
-    """What `status` shows."""
-
-    spool: Path
-    counts: dict[str, int]
-    oldest_incoming: str
-    next_due_s: float | None
-    rules: RuleSet | None
-    rules_problem: str
-    orthanc: str
-    orthanc_url: str
-    usage: Usage
-    done_retention_days: int
-    done_unmatched_retention_days: int
-    folder_problems: tuple[str, ...]
-
-
-def status(settings: Settings) -> Status:
-    """Look at everything, and change nothing."""
-    spool = open_spool(settings)
-    rules, problem = None, ""
-    try:
-        rules = rulebook(settings, spool).read()
-    except SpoolError as error:
-        problem = str(error)
-    try:
-        answer = f"answers, version {orthanc(settings).system().get('Version', 'unknown')}"
-    except OrthancUnavailable as error:
-        answer = str(error)
-    incoming = spool.directories.items(State.INCOMING)
-    return Status(
-        spool=spool.root,
-        counts={str(state): len(spool.directories.items(state)) for state in State},
-        oldest_incoming=incoming[0].name if incoming else "",
-        next_due_s=spool.directories.next_due_s(),
-        rules=rules,
-        rules_problem=problem,
-        orthanc=answer,
-        orthanc_url=settings.orthanc_url,
-        usage=usage(spool.root, settings.output_path),
-        done_retention_days=settings.done_retention_days,
-        done_unmatched_retention_days=settings.done_unmatched_retention_days,
-        folder_problems=tuple(_replaced(settings, spool)),
-    )
-
-
-def _replaced(settings: Settings, spool: Spool) -> Iterator[str]:
+def replaced_folders(settings: Settings, spool: Spool) -> Iterator[str]:
     """Tell of each mounted folder that isn't the one that was used before."""
     roots = Roots(spool.root / "state")
     folders = {"rules": settings.rules_path, "output": settings.output_path, "spool": spool.root}
@@ -187,70 +124,6 @@ def _replaced(settings: Settings, spool: Spool) -> Iterator[str]:
                 roots.check(role, folder)
         except Unavailable as error:
             yield str(error)
-
-
-@dataclass(frozen=True)
-class Checked:
-    """One rule file and what was found in it."""
-
-    path: Path
-    rule: Rule | None
-    problem: str = ""
-    is_ignored: bool = False
-
-
-def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
-    """Check rule files; without any, all of the folder."""
-    if files:
-        return [_check_file(path) for path in files]
-    spool = open_spool(settings)
-    if problems := list(_replaced(settings, spool)):
-        raise FolderMissing("\n".join(problems))
-    found = rulebook(settings, spool).read()
-    folder = settings.rules_path
-    checked = [_with_table(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]
-    checked += [Checked(broken.path, None, str(broken.error)) for broken in found.broken]
-    checked += [Checked(folder / name, None, is_ignored=True) for name in found.ignored]
-    return sorted(checked, key=lambda one: one.path)
-
-
-def _check_file(path: Path) -> Checked:
-    try:
-        return _with_table(Checked(path, parse_rule(path.stem, path.read_bytes(), WORDS)))
-    except RuleError as error:
-        return Checked(path, None, str(error))
-    except OSError as error:
-        return Checked(path, None, f"{path}: it can't be read: {error.strerror}")
-
-
-def _with_table(checked: Checked) -> Checked:
-    """Look at the pseudonym table that a rule names, beside it; what is wrong there keeps the rule from working."""
-    options = checked.rule.anonymise if checked.rule else None
-    if options and options.pseudonym_table:
-        try:
-            PseudonymTables(checked.path.parent).read(options.pseudonym_table)
-        except PseudonymTableInvalid as error:
-            return Checked(checked.path, None, "\n".join(f"{checked.path.name}: {one}" for one in error.problems))
-    return checked
-
-
-def explain(settings: Settings, level: Level, resource_id: str) -> Plan:
-    """Plan the run of a resource, and don't do it. Raises ResourceMissing, OrthancUnavailable."""
-    parts = tools(settings, threading.Event())
-    parts.orthanc.system()
-    rules = parts.rulebook.read()
-    record = parts.spool.ledger.read(resource_key(level, resource_id))
-    return Processor(parts).explain(level, resource_id, rules, record)
-
-
-def reconcile_now(settings: Settings) -> Sweep:
-    """Look for studies that were missed, and write their markers. Raises OrthancUnavailable."""
-    spool, server = open_spool(settings), orthanc(settings)
-    server.system()
-    sweep = reconcile(spool, server, settings.stable_age_s, utc_now())
-    if sweep is None:
-        raise SpoolError("another process is reconciling at this moment; that is as good")
-    return sweep
 
 
 def _owner(settings: Settings) -> tuple[int, int] | None:

@@ -1,25 +1,72 @@
-"""How the findings of `replay`, `prune` and `doctor` are shown. Patients aren't named; Orthanc's IDs are."""
+"""`replay`: a rule over what already lies in Orthanc. Patients aren't named; Orthanc's IDs are."""
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
+from functools import wraps
 from itertools import zip_longest
+from typing import Any
 
 import click
 from rich.filesize import decimal
 from rich.table import Table
 
-from autorthanc_spool.commands.progress import talk
-from autorthanc_spool.doctor import Finding, Severity
-from autorthanc_spool.run.prune import Pruned
+from autorthanc_spool.commands import progress
+from autorthanc_spool.commands.options import Command, date_of, with_settings
+from autorthanc_spool.core.errors import UsageError
+from autorthanc_spool.run import replay as replaying
+from autorthanc_spool.run import wiring
 from autorthanc_spool.run.replay import Found, Match
+from autorthanc_spool.settings import Settings
 
 # As many as a person looks at before deciding.
 FIRST_MATCHES = 10
 
 
-def show_replay(found: Found, names: list[str], *, as_json: bool) -> None:
+def _with_period(command: Command) -> Command:
+    """Give a command the options that choose days, and call it with the period."""
+
+    @click.option("--since", metavar="DATE", help="Only studies of this StudyDate or later: 2026-11-23 or 20261123.")
+    @click.option("--until", metavar="DATE", help="Only studies of this StudyDate or earlier.")
+    @click.option("--arrival", is_flag=True, help="The dates are those of the last arrival in Orthanc (UTC) instead.")
+    @wraps(command)
+    def wrapped(since: str | None, until: str | None, arrival: bool, **arguments: Any) -> int | None:
+        period = replaying.Period(date_of(since, "--since"), date_of(until, "--until"), arrival)
+        if period.since and period.until and period.since > period.until:
+            raise UsageError(f"--since {since} is after --until {until}; nothing can lie between")
+        return command(period=period, **arguments)
+
+    return wrapped
+
+
+@click.command("replay")
+@click.argument("rule_name", metavar="RULE")
+@click.option("--dry-run", is_flag=True, help="Show what matches, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a match.")
+@_with_period
+@with_settings
+def command(settings: Settings, rule_name: str, period: replaying.Period, dry_run: bool, as_json: bool) -> int:
+    """Have a rule done on what already lies in Orthanc: a marker for each study or series that it matches.
+
+    What the rule did before with the same content is not done again; `enqueue` and `requeue` are for that.
+    """
+    parts = wiring.tools(settings, threading.Event())
+    rule = replaying.chosen(parts.rulebook.read(), rule_name)
+    parts.orthanc.system()
+    listed = replaying.candidates(parts.orthanc, rule, period)
+    looked = replaying.matches(parts, rule, listed.studies)
+    found = replaying.gathered(progress.shown(looked, len(listed.studies), "looking at studies"), listed)
+    names = []
+    if not dry_run:
+        matches = progress.shown(found.matches, len(found.matches), "writing markers")
+        names = [replaying.write_marker(parts.spool, rule, match, wiring.utc_now) for match in matches]
+    _show(found, names, as_json=as_json)
+    return 1 if found.unread else 0
+
+
+def _show(found: Found, names: list[str], *, as_json: bool) -> None:
     """Show what a rule matches, and the markers that were written; without names it was a dry run."""
     if as_json:
         for match, name in zip_longest(found.matches, names):
@@ -27,7 +74,7 @@ def show_replay(found: Found, names: list[str], *, as_json: bool) -> None:
     elif not sys.stdout.isatty():
         for match, name in zip_longest(found.matches, names):
             click.echo(f"incoming/{name}" if name else f"{match.level} {match.resource_id}")
-    console = talk()
+    console = progress.talk()
     if console.is_terminal and found.matches:
         console.print(_first_matches(found))
     for sentence in _replay_sentences(found, names):
@@ -85,29 +132,3 @@ def _replay_sentences(found: Found, names: list[str]) -> list[str]:
 def _counted(number: int, noun: str) -> str:
     plural = {"study": "studies", "series": "series"}.get(noun, f"{noun}s")
     return f"{number:,} {noun if number == 1 else plural}"
-
-
-def show_pruned(pruned: Pruned, *, is_dry_run: bool, as_json: bool) -> None:
-    """Show what was removed, and what was left alone."""
-    for one in pruned.removed:
-        if as_json:
-            click.echo(json.dumps({"what": one.what, "where": one.where, "number": one.number}))
-        else:
-            click.echo(f"{one.where}: {one.number:,} {one.what}")
-    for sentence in pruned.left:
-        click.echo(sentence, err=True)
-    if not pruned.removed:
-        click.echo("there is nothing to be removed", err=True)
-    elif is_dry_run:
-        click.echo("nothing was removed; that is what would go without --dry-run", err=True)
-
-
-def show_finding(finding: Finding, *, as_json: bool) -> None:
-    """Show one line of `doctor`, as soon as it is known."""
-    if as_json:
-        names = ("severity", "what", "text", "mend")
-        click.echo(json.dumps({name: str(getattr(finding, name)) for name in names}, ensure_ascii=False))
-        return
-    style = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.BROKEN: "red"}[finding.severity]
-    mend = f"; mend: {finding.mend}" if finding.mend else ""
-    click.echo(f"{click.style(f'{finding.severity:<7}', fg=style)}  {finding.what}: {finding.text}{mend}")

@@ -1,0 +1,91 @@
+"""`check`: settings, folders, ports and rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from autorthanc_spool.actions import WORDS
+from autorthanc_spool.commands.options import with_settings
+from autorthanc_spool.commands.views import describe
+from autorthanc_spool.core.errors import FolderMissing, PseudonymTableInvalid, RulesInvalid, SettingsError
+from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
+from autorthanc_spool.rules import Rule, RuleError, parse_rule
+from autorthanc_spool.run import wiring
+from autorthanc_spool.settings import Settings
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
+@with_settings
+def command(settings: Settings, files: tuple[Path, ...]) -> None:
+    """Check settings, folders, ports and rules, or some rule files alone: every problem with its place."""
+    from autorthanc_spool.site import preflight
+
+    if not files and (problems := preflight.problems(settings)):
+        raise SettingsError(problems)
+    _show(_look(settings, files))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One rule file and what was found in it."""
+
+    path: Path
+    rule: Rule | None
+    problem: str = ""
+    is_ignored: bool = False
+
+
+def _look(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
+    """Check rule files; without any, all of the folder."""
+    if files:
+        return [_check_file(path) for path in files]
+    spool = wiring.open_spool(settings)
+    if problems := list(wiring.replaced_folders(settings, spool)):
+        raise FolderMissing("\n".join(problems))
+    found = wiring.rulebook(settings, spool).read()
+    folder = settings.rules_path
+    checked = [_with_table(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]
+    checked += [Checked(broken.path, None, str(broken.error)) for broken in found.broken]
+    checked += [Checked(folder / name, None, is_ignored=True) for name in found.ignored]
+    return sorted(checked, key=lambda one: one.path)
+
+
+def _check_file(path: Path) -> Checked:
+    try:
+        return _with_table(Checked(path, parse_rule(path.stem, path.read_bytes(), WORDS)))
+    except RuleError as error:
+        return Checked(path, None, str(error))
+    except OSError as error:
+        return Checked(path, None, f"{path}: it can't be read: {error.strerror}")
+
+
+def _with_table(checked: Checked) -> Checked:
+    """Look at the pseudonym table that a rule names, beside it; what is wrong there keeps the rule from working."""
+    options = checked.rule.anonymise if checked.rule else None
+    if options and options.pseudonym_table:
+        try:
+            PseudonymTables(checked.path.parent).read(options.pseudonym_table)
+        except PseudonymTableInvalid as error:
+            return Checked(checked.path, None, "\n".join(f"{checked.path.name}: {one}" for one in error.problems))
+    return checked
+
+
+def _show(checked: list[Checked]) -> None:
+    """Show what was found in rule files. Raises RulesInvalid when one is."""
+    for one in checked:
+        if one.is_ignored:
+            click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
+        elif one.rule:
+            click.echo(f"{one.path.name}: ok, {describe(one.rule)}")
+        else:
+            click.echo(one.problem)
+    broken = [one.path.name for one in checked if one.problem]
+    if broken:
+        raise RulesInvalid(f"{len(broken)} of {len(checked)} rule files can't be used: {', '.join(broken)}")
+    click.echo("the settings are all right", err=True)
+    if not checked:
+        click.echo("there is no rule file yet: docs/rules.md shows how to write one", err=True)

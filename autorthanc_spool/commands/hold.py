@@ -1,0 +1,20 @@
+"""`hold`: markers are parked."""
+
+from __future__ import annotations
+
+import click
+
+from autorthanc_spool.commands import steering
+from autorthanc_spool.commands.options import with_settings
+from autorthanc_spool.core.states import Event
+from autorthanc_spool.run import wiring
+from autorthanc_spool.settings import Settings
+
+
+@click.command("hold")
+@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
+@with_settings
+def command(settings: Settings, names: tuple[str, ...]) -> None:
+    """Park markers in hold/, where nothing touches them."""
+    spool = wiring.open_spool(settings)
+    steering.move(spool, steering.found(spool, names), Event.HOLD)

@@ -1,0 +1,20 @@
+"""`show`: one marker."""
+
+from __future__ import annotations
+
+import click
+
+from autorthanc_spool.commands.options import with_settings
+from autorthanc_spool.run import wiring
+from autorthanc_spool.settings import Settings
+
+
+@click.command("show")
+@click.argument("name", metavar="MARKER")
+@with_settings
+def command(settings: Settings, name: str) -> None:
+    """Print a marker: what it asks for, what was done, and why it waits or failed."""
+    spool = wiring.open_spool(settings)
+    item = spool.directories.find(name)
+    click.echo(f"{item.path}", err=True)
+    click.echo(item.path.read_text(errors="backslashreplace").rstrip("\n") or "{}")
