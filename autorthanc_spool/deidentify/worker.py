@@ -84,6 +84,6 @@ def _file(deidentifier: Deidentifier, data: mmap.mmap | bytes) -> Answer:
 
 if __name__ == "__main__":
     # A signal for the whole group of processes is the parent's business; this one ends with the connection.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     serve(Connection(int(sys.argv[1])))

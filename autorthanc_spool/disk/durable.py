@@ -28,8 +28,12 @@ _PASSING = {
     errno.ENOENT: "it is missing; mount or create it",
     errno.ENOTDIR: "it is no directory; move away what stands there",
     errno.EIO: "the disk or the network share reports an error",
-    errno.ESTALE: "the network share has to be mounted anew",
+    errno.ESTALE: "what was open on the network share is gone there",
     errno.ENOTCONN: "the network share isn't connected",
+    errno.EBADFD: "the network share was disconnected",
+    errno.EREMOTEIO: "the network share reports an error",
+    errno.ESHUTDOWN: "the network share was disconnected",
+    errno.EHOSTUNREACH: "the network share's server can't be reached",
     errno.EHOSTDOWN: "the network share's server is down",
     errno.ETIMEDOUT: "the network share doesn't answer",
     errno.EMFILE: "too many files are open",
@@ -155,3 +159,13 @@ def passing_trouble(error_class: type[Unavailable], what: str) -> Iterator[None]
         if error.errno not in _PASSING:
             raise
         raise error_class(f"{what} can't be used: {_PASSING[error.errno]}") from error
+
+
+def is_gone(error: OSError) -> bool:
+    """Whether another host removed or replaced what was open (ESTALE): whoever looks again sees what is there now."""
+    return error.errno == errno.ESTALE
+
+
+def passing_reason(error: OSError) -> str | None:
+    """Say what an error of the operating system means that will be over some time; None for any other."""
+    return _PASSING.get(error.errno or 0)

@@ -7,6 +7,7 @@ import time
 
 from autorthanc_spool.core.errors import Bug, Cause, FolderMissing, OrthancUnavailable, SpoolError, SpoolUnavailable
 from autorthanc_spool.core.states import State
+from autorthanc_spool.disk import durable
 from autorthanc_spool.run.doorbell import Doorbell
 from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.run.prune import prune_daily
@@ -22,6 +23,10 @@ PROGRAM = "the program"
 
 # Something that came due a moment ago isn't looked for more often than this.
 SHORTEST_WAIT_S = 0.5
+# So many times in a row, `run --once` looks again at what another host replaced.
+MOST_STALE = 20
+# What markers may wait for that whoever called `run --once` has to know of.
+_OUTSIDE = {Cause.AUDIT_LOG, Cause.FOLDER, Cause.OUTPUT, Cause.RULES, Cause.SPOOL}
 # Pruning is due once a day; whether it is, is looked up this often.
 PRUNE_INTERVAL_S = 600.0
 # Reconciliation never takes more than this part of the time.
@@ -41,7 +46,13 @@ class Runner:
         self._rest_until_s = 0.0
         self._next_prune_s = 0.0
         self._told: set[str] = set()
+        self._waits = False
         self.failed = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether something outside keeps markers waiting: the output, the spool, the audit log, a mounted folder."""
+        return self._waits or bool(self._troubles.current)
 
     def run(self, doorbell: Doorbell) -> None:
         """Work until stopped."""
@@ -50,19 +61,36 @@ class Runner:
             doorbell.wait(0.0 if has_more else self._pause_s())
 
     def run_once(self, doorbell: Doorbell) -> None:
-        """Work until nothing is left to do. Raises OrthancUnavailable."""
+        """Work until nothing is left to do. Raises OrthancUnavailable, SpoolUnavailable, FolderMissing."""
         self._tools.roots.check_spool(self._tools.spool.root)
+        stale = 0
         while not self._tools.stop.is_set():
-            self._surroundings.look()
-            self._tools.orthanc.answers()
-            self._reconcile()
-            if self._drain():
-                continue
-            if not self._tools.spool.directories.is_resting():
-                self._prune()
-                return
-            # A file that may still be written to is judged when it has rested.
-            doorbell.wait(self._tools.spool.directories.next_due_s() or SHORTEST_WAIT_S)
+            try:
+                if self._is_done(doorbell):
+                    return
+            except OSError as error:
+                # On a network file system, another host has replaced what was open here: whoever looks again sees it.
+                stale += durable.is_gone(error)
+                if durable.is_gone(error) and stale <= MOST_STALE:
+                    continue
+                reason = durable.passing_reason(error)
+                if reason is None:
+                    raise
+                raise SpoolUnavailable(f"the spool can't be used: {reason}{self._place(error)}") from error
+
+    def _is_done(self, doorbell: Doorbell) -> bool:
+        """Look at everything and work on it; tell whether nothing is left."""
+        self._surroundings.look()
+        self._tools.orthanc.answers()
+        self._reconcile()
+        if self._drain():
+            return False
+        if not self._tools.spool.directories.is_resting():
+            self._prune()
+            return True
+        # A file that may still be written to is judged when it has rested.
+        doorbell.wait(self._tools.spool.directories.next_due_s() or SHORTEST_WAIT_S)
+        return False
 
     def _pass(self) -> bool:
         """Look at everything, and work on what is due; tell whether there is more to do at once."""
@@ -121,8 +149,9 @@ class Runner:
 
     def _tell(self, sweep: Sweep) -> None:
         if sweep.left_alone is not None:
-            text = "first contact with this Orthanc: %d studies were there before and are left alone (see `replay`)"
-            log.info(text, sweep.left_alone)
+            more = f"; {sweep.marked} more have markers, and are worked on" if sweep.marked else ""
+            text = "first contact with this Orthanc: %d studies were there before and are left alone (see `replay`)%s"
+            log.info(text, sweep.left_alone, more)
         if sweep.markers:
             log.warning("%d studies were missed, and are done now: %s", len(sweep.markers), ", ".join(sweep.markers))
         for problem in set(sweep.problems) - self._told:
@@ -138,6 +167,7 @@ class Runner:
             filed, work = self._processor.process(claim)
             self.failed += filed is not None and filed.state is State.FAILED
             self._surroundings.learn(work)
+            self._waits |= any(problem.wakes_on in _OUTSIDE for problem in work.problems)
             if any(problem.wakes_on is Cause.SPOOL for problem in work.problems):
                 raise SpoolUnavailable(str(work.error))
             if self._tools.stop.is_set():

@@ -9,7 +9,7 @@ looked: what came since may be ours to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,14 +36,16 @@ _WAITING = (State.INCOMING, State.PROCESSING, State.DEFERRED, State.HOLD)
 class Sweep:
     """What one reconciliation found: how many studies there are, and the names of the markers it wrote.
 
-    `left_alone` counts those that were there before first contact; None when this wasn't one. `problems` tells of
-    ledger records that can't be understood.
+    `left_alone` counts those that were there before first contact; None when this wasn't one. `marked` counts those of
+    them that aren't, because somebody wrote a marker for them. `problems` tells of ledger records that can't be
+    understood.
     """
 
     studies: int
     markers: tuple[str, ...]
     left_alone: int | None = None
     problems: tuple[str, ...] = ()
+    marked: int = 0
 
 
 def reconcile(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -> Sweep | None:
@@ -69,7 +71,11 @@ def _sweep(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -
     problems: list[str] = []
     missed = [one for one in settled if known.get(one.resource_id) != one.last_update]
     markers = tuple(_wake(spool, missed, now, problems))
-    return Sweep(len(settled), markers, left_alone, tuple(problems))
+    if left_alone is None:
+        return Sweep(len(settled), markers, None, tuple(problems))
+    waiting = spool.directories.waiting_keys(*_WAITING)
+    unmarked = {one for one in left_alone if resource_key(Level.STUDY, one) not in waiting}
+    return Sweep(len(settled), markers, len(unmarked), tuple(problems), len(left_alone) - len(unmarked))
 
 
 def _known(
@@ -78,17 +84,17 @@ def _known(
     settled: list[StudySummary],
     orthanc: Orthanc,
     stable_age_s: float,
-) -> tuple[Mapping[str, str], int | None]:
-    """Tell what is to be left alone, and, at first contact with a database, how many studies that are."""
+) -> tuple[Mapping[str, str], Collection[str] | None]:
+    """Tell what is to be left alone, and, at first contact with a database, which studies that are."""
     if before is None:
-        return known_of(settled), len(settled)
+        return known_of(settled), [one.resource_id for one in settled]
     if last is None or last.is_same(orthanc):
         return before, None
     # What was still arriving when we last looked isn't older than this.
     oldest_s = stable_age_s + MARGIN_S
     since = datetime.fromisoformat(last.time)
     older = [one for one in settled if (since - one.last_update_time).total_seconds() > oldest_s]
-    return {**before, **known_of(older)}, len(older)
+    return {**before, **known_of(older)}, [one.resource_id for one in older]
 
 
 def look_after_series(spool: Spool, study: Resource, now: datetime) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 from autorthanc_spool.actions.anonymise import Anonymiser
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
-from autorthanc_spool.core.errors import SettingsError, Unavailable
+from autorthanc_spool.core.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolUnavailable, Unavailable
 from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.disk.mounts import Roots
@@ -106,12 +106,19 @@ def run(settings: Settings, *, once: bool) -> int:
     with _signals(stop, doorbell):
         try:
             (runner.run_once if once else runner.run)(doorbell)
+        except (SpoolUnavailable, FolderMissing) as error:
+            error.exit_code = OrthancUnavailable.exit_code
+            raise
         finally:
             doorbell.close()
             parts.anonymiser.close()
     # What names nothing is put into failed/ without a claim.
     rejected = {item.name for item in parts.spool.directories.items(State.FAILED)} - failed_before
-    return 1 if once and (runner.failed or rejected) else 0
+    if not once:
+        return 0
+    if runner.failed or rejected:
+        return 1
+    return OrthancUnavailable.exit_code if runner.waits else 0
 
 
 def replaced_folders(settings: Settings, spool: Spool) -> Iterator[str]:
@@ -166,7 +173,7 @@ def _log_to_stderr(settings: Settings) -> None:
 
 @contextmanager
 def _signals(stop: threading.Event, doorbell: Doorbell) -> Iterator[None]:
-    """Stop at SIGTERM and SIGINT; a second SIGINT interrupts at once."""
+    """Stop at SIGTERM, SIGINT, and when the terminal is closed; a second SIGINT interrupts at once."""
 
     def handle(number: int, frame: FrameType | None) -> Any:  # noqa: ARG001 - the signature is signal's
         if stop.is_set() and number == signal.SIGINT:
@@ -174,7 +181,11 @@ def _signals(stop: threading.Event, doorbell: Doorbell) -> Iterator[None]:
         stop.set()
         doorbell.ring()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    # nohup asks us to live on without a terminal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
