@@ -15,6 +15,7 @@ from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.rules import Rule, RuleError, parse_rule
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool.spool import Spool
 
 
 @click.command("check")
@@ -26,7 +27,11 @@ def command(settings: Settings, files: tuple[Path, ...]) -> None:
 
     if not files and (problems := preflight.problems(settings)):
         raise SettingsError(problems)
-    _show(_look(settings, files))
+    if files:
+        _show([_check_file(path) for path in files])
+        return
+    spool = wiring.find_spool(settings)
+    _show(_look(settings, spool))
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,8 @@ class Checked:
     is_ignored: bool = False
 
 
-def _look(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
-    """Check rule files; without any, all of the folder."""
-    if files:
-        return [_check_file(path) for path in files]
-    spool = wiring.open_spool(settings)
+def _look(settings: Settings, spool: Spool) -> list[Checked]:
+    """Check all rule files of the folder."""
     if problems := list(wiring.replaced_folders(settings, spool)):
         raise FolderMissing("\n".join(problems))
     found = wiring.rulebook(settings, spool).read()

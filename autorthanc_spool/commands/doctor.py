@@ -24,7 +24,7 @@ def command(settings: Settings, probe: bool, as_json: bool) -> int:
     Exit code 1 when something is broken, 75 when Orthanc can't be reached. Nothing is changed; only --probe writes to
     Orthanc, and takes as long as ORTHANC_STABLE_AGE.
     """
-    parts = wiring.tools(settings, threading.Event())
+    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
     findings = []
     for finding in examination.examine(parts, with_probe=probe, say=lambda text: click.echo(text, err=True)):
         _show(finding, as_json=as_json)

@@ -18,7 +18,7 @@ from autorthanc_spool.settings import Settings
 def command(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> None:
     """Have studies or series done, or done again, by their Orthanc IDs."""
     checked = [resource_id_of(text) for text in resource_ids]
-    spool = wiring.open_spool(settings)
+    spool = wiring.find_spool(settings)
     for resource_id in checked:
         item = spool.directories.put(marker.new(Level(level), resource_id, "cli", wiring.utc_now()))
-        click.echo(f"{item.state}/{item.name}")
+        click.echo(item.shown)

@@ -30,7 +30,7 @@ def command(settings: Settings, level: str, resource_id: str, as_json: bool) -> 
 
 def _plan(settings: Settings, level: Level, resource_id: str) -> Plan:
     """Plan the run of a resource, and don't do it. Raises ResourceMissing, OrthancUnavailable."""
-    parts = wiring.tools(settings, threading.Event())
+    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
     parts.orthanc.system()
     rules = parts.rulebook.read()
     record = parts.spool.ledger.read(resource_key(level, resource_id))

@@ -16,5 +16,5 @@ from autorthanc_spool.settings import Settings
 @with_settings
 def command(settings: Settings, names: tuple[str, ...]) -> None:
     """Park markers in hold/, where nothing touches them."""
-    spool = wiring.open_spool(settings)
+    spool = wiring.find_spool(settings)
     steering.move(spool, steering.found(spool, names), Event.HOLD)

@@ -15,7 +15,7 @@ from autorthanc_spool.core.errors import MarkerError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings
-from autorthanc_spool.spool.directories import Item
+from autorthanc_spool.spool.directories import Item, shown
 from autorthanc_spool.spool.spool import Spool
 
 
@@ -26,14 +26,14 @@ from autorthanc_spool.spool.spool import Spool
 def command(settings: Settings, states: tuple[str, ...], as_json: bool) -> None:
     """List markers: all but the done ones, or those in the named states."""
     wanted = [State(state) for state in states] or [state for state in State if state is not State.DONE]
-    spool = wiring.open_spool(settings)
+    spool = wiring.find_spool(settings)
     items = [item for state in wanted for item in spool.directories.items(state)]
     _show([_summary(spool, item) for item in items], as_json)
 
 
 def _summary(spool: Spool, item: Item) -> dict[str, Any]:
     """One marker as `list` shows it."""
-    content: dict[str, Any] = {"state": str(item.state), "name": item.name, "path": str(item.path)}
+    content: dict[str, Any] = {"state": str(item.state), "name": shown(item.name), "path": shown(str(item.path))}
     with suppress(FileNotFoundError):
         if item.state is State.DEFERRED:
             content["due_in_s"] = max(0, round(item.path.stat().st_mtime - time.time()))

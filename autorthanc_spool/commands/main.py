@@ -7,6 +7,7 @@ checks, and the rest.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -66,6 +67,10 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        # What can't be written in the encoding of the terminal or the pipe is escaped rather than refused.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_exit_code(arguments))
 
 

@@ -14,7 +14,7 @@ import click
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN
 from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.settings import load_settings, nearest_name
-from autorthanc_spool.settings.variables import NAMES, VARIABLES
+from autorthanc_spool.settings.variables import NAMES, SITE, VARIABLES
 
 Command = Callable[..., int | None]
 
@@ -31,19 +31,21 @@ _SECRETS = {spelling for variable in VARIABLES if variable.is_secret for spellin
 def with_settings(command: Command) -> Command:
     """Give a command the options that set variables, and call it with the settings."""
 
+    @click.option("--site", metavar="DIR", help="The folder that holds the .env (AUTORTHANC_SITE; default: here).")
     @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a variable of the .env file.")
     @click.option("--spool", metavar="DIR", help="The spool (AUTORTHANC_SPOOL_PATH).")
     @click.option("--rules", metavar="DIR", help="The rules (ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH).")
     @click.option("--output", metavar="DIR", help="The output (ORTHANC_AUTOMATION_STORAGE_PATH).")
     @click.option("--orthanc-url", metavar="URL", help="Orthanc's web address (ORTHANC_URL).")
     @wraps(command)
-    def wrapped(assignments: tuple[str, ...], **arguments: Any) -> int | None:
+    def wrapped(site: str | None, assignments: tuple[str, ...], **arguments: Any) -> int | None:
         overrides = dict(_assignment(text) for text in assignments)
         for option, name in _SHORTHANDS.items():
             value = arguments.pop(option)
             if value is not None:
-                overrides[name] = value
-        settings = load_settings(overrides, os.environ, Path.cwd())
+                # What is written at a shell is meant from where the shell is.
+                overrides[name] = value if option == "orthanc_url" else str(Path(value).absolute())
+        settings = load_settings(overrides, os.environ, site_folder(site))
         # What is published gets AUTORTHANC_UMASK by itself; what else is written is for the group, and nobody else.
         os.umask(0o007)
         for warning in settings.warnings:
@@ -51,6 +53,16 @@ def with_settings(command: Command) -> Command:
         return command(settings, **arguments)
 
     return wrapped
+
+
+def site_folder(option: str | None) -> Path:
+    """The folder that holds the `.env`: of the option, the environment, or the working directory. Raises UsageError."""
+    named = option or os.environ.get(SITE, "")
+    folder = Path(named).expanduser().absolute()
+    if named and not folder.is_dir():
+        source = "--site" if option else SITE
+        raise UsageError(f"{source} {named}: there is no such folder; name the one that holds the .env")
+    return folder
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ def command(settings: Settings, dry_run: bool, as_json: bool) -> None:
 
     The ledger stays, and so does whatever isn't known as ours.
     """
-    pruned = pruning.prune(wiring.tools(settings, threading.Event()), is_dry_run=dry_run)
+    pruned = pruning.prune(wiring.tools(settings, threading.Event(), wiring.find_spool(settings)), is_dry_run=dry_run)
     if pruned is None:
         raise SpoolError("another process is pruning at this moment; that is as good")
     _show(pruned, is_dry_run=dry_run, as_json=as_json)

@@ -26,7 +26,7 @@ def command(settings: Settings) -> None:
 
 def _reconcile(settings: Settings) -> Sweep:
     """Look for studies that were missed, and write their markers. Raises OrthancUnavailable."""
-    spool, server = wiring.open_spool(settings), wiring.orthanc(settings)
+    spool, server = wiring.find_spool(settings), wiring.orthanc(settings)
     server.system()
     sweep = reconcile(spool, server, settings.stable_age_s, wiring.utc_now())
     if sweep is None:

@@ -25,7 +25,7 @@ from autorthanc_spool.settings import Settings
 @with_settings
 def command(settings: Settings, pseudonym: str, rule_name: str, candidates: Path | None) -> None:
     """Tell whose pseudonym this is; the pseudonym key is needed, or the rule's pseudonym table."""
-    parts = wiring.tools(settings, threading.Event())
+    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
     options = reidentification.options_of(parts.rulebook.read(), rule_name)
     found = reidentification.reidentify(parts, options, pseudonym, candidates)
     if found.PatientID:

@@ -16,5 +16,5 @@ from autorthanc_spool.settings import Settings
 @with_settings
 def command(settings: Settings, names: tuple[str, ...]) -> None:
     """Put markers back from hold/ into incoming/."""
-    spool = wiring.open_spool(settings)
+    spool = wiring.find_spool(settings)
     steering.move(spool, steering.found(spool, names), Event.RELEASE)

@@ -52,7 +52,7 @@ def command(settings: Settings, rule_name: str, period: replaying.Period, dry_ru
 
     What the rule did before with the same content is not done again; `enqueue` and `requeue` are for that.
     """
-    parts = wiring.tools(settings, threading.Event())
+    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
     rule = replaying.chosen(parts.rulebook.read(), rule_name)
     parts.orthanc.system()
     listed = replaying.candidates(parts.orthanc, rule, period)

@@ -21,7 +21,7 @@ def command(settings: Settings, names: tuple[str, ...], failed: bool, deferred: 
     """Put markers back into incoming/: a done one is done again, a failed one goes on with what it lacks."""
     if not (names or failed or deferred):
         raise UsageError("name a marker, or use --failed or --deferred; `autorthanc-spool list` shows what there is")
-    spool = wiring.open_spool(settings)
+    spool = wiring.find_spool(settings)
     items = steering.found(spool, names)
     items += spool.directories.items(State.FAILED) if failed else []
     items += spool.directories.items(State.DEFERRED) if deferred else []

@@ -7,6 +7,7 @@ import click
 from autorthanc_spool.commands.options import with_settings
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool.directories import shown
 
 
 @click.command("show")
@@ -14,7 +15,7 @@ from autorthanc_spool.settings import Settings
 @with_settings
 def command(settings: Settings, name: str) -> None:
     """Print a marker: what it asks for, what was done, and why it waits or failed."""
-    spool = wiring.open_spool(settings)
+    spool = wiring.find_spool(settings)
     item = spool.directories.find(name)
-    click.echo(f"{item.path}", err=True)
+    click.echo(shown(f"{item.path}"), err=True)
     click.echo(item.path.read_text(errors="backslashreplace").rstrip("\n") or "{}")

@@ -59,7 +59,7 @@ class Status:
 
 def _look(settings: Settings) -> Status:
     """Look at everything, and change nothing."""
-    spool = wiring.open_spool(settings)
+    spool = wiring.find_spool(settings)
     rules, problem = None, ""
     try:
         rules = wiring.rulebook(settings, spool).read()

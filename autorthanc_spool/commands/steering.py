@@ -6,7 +6,7 @@ import click
 
 from autorthanc_spool.core.errors import SpoolError
 from autorthanc_spool.core.states import Event
-from autorthanc_spool.spool.directories import Item
+from autorthanc_spool.spool.directories import Item, shown
 from autorthanc_spool.spool.spool import Spool
 
 
@@ -21,5 +21,7 @@ def move(spool: Spool, items: list[Item], event: Event) -> None:
         try:
             moved = spool.move(item, event)
         except FileNotFoundError:
-            raise SpoolError(f"{item.name} is in {item.state}/ no more: somebody was quicker; look again") from None
-        click.echo(f"{moved.state}/{moved.name}")
+            raise SpoolError(
+                f"{shown(item.name)} is in {item.state}/ no more: somebody was quicker; look again"
+            ) from None
+        click.echo(moved.shown)

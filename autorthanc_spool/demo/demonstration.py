@@ -73,7 +73,7 @@ def make_site(folder: Path) -> Settings:
     settings.output_path.mkdir()
     rule = json.loads(shipped.example_rule().read_text()) | {"IsActive": True}
     (settings.rules_path / shipped.example_rule().name).write_text(json.dumps(rule, indent=2))
-    wiring.open_spool(settings)
+    wiring.make_spool(settings)
     return settings
 
 
@@ -177,7 +177,7 @@ def _show_failure(ending: Event, settings: Settings, logs: Logs) -> None:
     console.print(f"\nThe demonstration failed: {ending}. The last lines of both logs:")
     for line in logs.lines:
         console.print(f"  {line}")
-    spool = wiring.open_spool(settings)
+    spool = wiring.make_spool(settings)
     for item in (item for state in State if state is not State.DONE for item in spool.directories.items(state)):
         console.print(f"{item.state}/{item.name}:\n{item.path.read_text(errors='replace')}")
     console.print("`autorthanc-spool demo --keep` leaves everything in place to be looked at.")

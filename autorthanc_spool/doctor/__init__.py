@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from autorthanc_spool.core.errors import OrthancUnavailable, SpoolError
+from autorthanc_spool.core.errors import OrthancUnavailable, SpoolError, SpoolUnavailable
+from autorthanc_spool.disk import durable
 from autorthanc_spool.doctor import folders, probe, server, storage, traffic
-from autorthanc_spool.doctor.finding import Finding, Severity, broken
+from autorthanc_spool.doctor.finding import Finding, Severity, broken, warning
 from autorthanc_spool.run.tools import Tools
 
 __all__ = ["Finding", "Severity", "examine", "exit_code"]
@@ -18,21 +19,25 @@ __all__ = ["Finding", "Severity", "examine", "exit_code"]
 
 def examine(tools: Tools, *, with_probe: bool, say: Callable[[str], None]) -> Iterator[Finding]:
     """Look at one thing after the other. `say` is told what takes long."""
-    yield from _guarded("spool", lambda: folders.spool(tools))
-    yield from _guarded("audit log", lambda: folders.audit_log(tools))
-    yield from _guarded("output", lambda: folders.output(tools))
-    yield from _guarded("rules", lambda: folders.rules(tools))
+    spool = list(_guarded("spool", lambda: folders.spool(tools)))
+    yield from spool
+    is_usable = all(finding.severity is not Severity.BROKEN for finding in spool)
+    for what, look in (("audit log", folders.audit_log), ("output", folders.output), ("rules", folders.rules)):
+        yield from _guarded(what, lambda look=look: look(tools), is_spool_usable=is_usable)  # type: ignore[misc]
     reached = True
     for finding in _guarded("Orthanc", lambda: server.reachable(tools.orthanc)):
         reached = reached and finding.severity is not Severity.BROKEN
         yield finding
-    yield from _guarded("credentials", lambda: server.credentials(tools.settings))
+    yield from _guarded("transport", lambda: server.transport(tools.settings))
     if not reached:
+        for what in ("credentials", "DICOM", "clocks", "Lua script"):
+            yield warning(what, "not known, as Orthanc can't be asked", "start Orthanc, and look again")
         return
+    yield from _guarded("credentials", lambda: server.credentials(tools.settings))
     yield from _guarded("Orthanc", lambda: server.configuration(tools))
     yield from _guarded("DICOM", lambda: storage.accepted(tools))
     yield from _guarded("clocks", lambda: server.clocks(tools))
-    yield from _guarded("destinations", lambda: server.destinations(tools))
+    yield from _guarded("destinations", lambda: server.destinations(tools), is_spool_usable=is_usable)
     evidence = (lambda: probe.probe(tools, say)) if with_probe else (lambda: traffic.evidence(tools))
     yield from _guarded("Lua script", evidence)
 
@@ -44,10 +49,17 @@ def exit_code(findings: list[Finding]) -> int:
     return 1 if any(finding.severity is Severity.BROKEN for finding in findings) else 0
 
 
-def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _guarded(what: str, look: Callable[[], Iterator[Finding]], *, is_spool_usable: bool = True) -> Iterator[Finding]:
     try:
         yield from look()
+    except SpoolUnavailable as error:
+        if is_spool_usable:
+            yield broken(what, str(error))
+        else:
+            yield warning(what, "not looked at, as that takes a spool that can be written", "fix the spool first")
     except SpoolError as error:
         yield broken(what, str(error))
     except OSError as error:
-        yield broken(what, f"it can't be looked at: {error.strerror}", "mend its owner or mode, or the disk")
+        reason = durable.passing_reason(error)
+        text, _, fix = (reason or f"it can't be looked at: {error.strerror}").partition("; ")
+        yield broken(what, text, fix or "fix its owner or mode, or the disk")

@@ -29,6 +29,8 @@ OUTPUT_ROOM_BYTES = (10_000_000_000, 1_000_000_000)
 # A local file system tells of a new file within milliseconds.
 INOTIFY_PATIENCE_S = 5.0
 # What has waited longer than this in incoming/, while nothing is in processing/, is waiting for a processor.
+# What is being written among the markers is there for moments.
+SCRATCH_S = 60.0
 IDLE_S = 300.0
 
 _SHARED = ("", "tmp", *(str(state) for state in State), "locks")
@@ -46,6 +48,7 @@ def spool(tools: Tools) -> Iterator[Finding]:
     yield ok("locks", "can be taken")
     yield from _events(tools)
     yield from _room("spool", root, SPOOL_ROOM_BYTES, "AUTORTHANC_DONE_RETENTION_DAYS says how long records stay")
+    yield from _strangers(tools)
     yield from _waiting(tools)
 
 
@@ -147,6 +150,29 @@ def _room(what: str, folder: Path, limits: tuple[int, int], mend: str) -> Iterat
         yield warning(what, f"only {decimal(free)} free in {folder}", f"free some space; {mend}")
     else:
         yield ok(what, f"{decimal(free)} free")
+
+
+def _strangers(tools: Tools) -> Iterator[Finding]:
+    """Look for what lies among the markers and is never looked at: other names, folders, forgotten scratch files."""
+    folder = tools.spool.directories.of(State.INCOMING)
+    now = time.time()
+    with os.scandir(folder) as entries:
+        found = [one for one in entries if not _is_marker(one.name) and _age_s(one, now) > SCRATCH_S]
+    if found:
+        # A name may be a patient's.
+        text = f"{len(found)} thing(s) in incoming/ are not markers and are never looked at; a marker is NAME.json"
+        yield warning("markers", text, f"ls -A {folder} | grep -v '^[^.].*[.]json$', and move them away")
+
+
+def _is_marker(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(".")
+
+
+def _age_s(entry: os.DirEntry[str], now: float) -> float:
+    try:
+        return now - entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _waiting(tools: Tools) -> Iterator[Finding]:

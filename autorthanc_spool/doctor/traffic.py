@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.dicom import Level, resource_key
 from autorthanc_spool.core.errors import MarkerError
 from autorthanc_spool.core.marker import named_resource
 from autorthanc_spool.core.states import State
@@ -14,6 +14,7 @@ from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
 from autorthanc_spool.orthanc.questions import last_changes
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.directories import Item
+from autorthanc_spool.spool.ledger import LedgerError
 
 # Some days of a busy site, and few enough to be read at once.
 ROWS = 20_000
@@ -43,6 +44,7 @@ def evidence(tools: Tools) -> Iterator[Finding]:
         yield _none_yet()
         return
     without = set(studies) - _announced(tools, set(studies), begin)
+    without = {study for study in without if not _is_deleted(tools, study)}
     told = f"of the last {len(studies)} studies that became stable"
     if not without:
         yield ok("Lua script", f"{told}, each has its marker")
@@ -67,6 +69,13 @@ def _since(tools: Tools) -> datetime | None:
 def _none_yet() -> Finding:
     text = "nothing became stable lately, so there is no evidence that it is in force"
     return warning("Lua script", text, "`autorthanc-spool doctor --probe` sends a synthetic study")
+
+
+def _is_deleted(tools: Tools, study: str) -> bool:
+    """Whether a person deleted the marker of a study."""
+    with suppress(LedgerError):
+        return tools.spool.ledger.read(resource_key(Level.STUDY, study)).refused != ""
+    return False
 
 
 def _announced(tools: Tools, studies: set[str], begin: datetime) -> set[str]:

@@ -20,7 +20,14 @@ from typing import Any
 from autorthanc_spool.actions.anonymise import Anonymiser
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
-from autorthanc_spool.core.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolUnavailable, Unavailable
+from autorthanc_spool.core.errors import (
+    FolderMissing,
+    OrthancUnavailable,
+    SettingsError,
+    SpoolUnavailable,
+    Unavailable,
+    UsageError,
+)
 from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.disk.mounts import Roots
@@ -43,7 +50,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_spool(settings: Settings) -> Spool:
+def find_spool(settings: Settings) -> Spool:
+    """Open the spool that is there, and change nothing. Raises UsageError when there is none."""
+    spool = Spool(settings.spool_path, time.time)
+    if not spool.directories.of(State.INCOMING).is_dir():
+        raise UsageError(
+            f"there is no spool at {settings.spool_path}; name the folder that holds your .env with --site DIR or "
+            "AUTORTHANC_SITE, or the spool with --spool. In a new site, `autorthanc-spool up` or `run` makes it"
+        )
+    return spool
+
+
+def make_spool(settings: Settings) -> Spool:
     """Open the spool, and lay out what is missing of it."""
     spool = Spool(settings.spool_path, time.time)
     try:
@@ -55,9 +73,8 @@ def open_spool(settings: Settings) -> Spool:
     return spool
 
 
-def tools(settings: Settings, stop: threading.Event) -> Tools:
+def tools(settings: Settings, stop: threading.Event, spool: Spool) -> Tools:
     """Put everything together that a processor works with."""
-    spool = open_spool(settings)
     return Tools(
         settings=settings,
         spool=spool,
@@ -93,7 +110,7 @@ def run(settings: Settings, *, once: bool) -> int:
     """Work on the spool; until a signal, or once. Returns the exit code."""
     _log_to_stderr(settings)
     stop = threading.Event()
-    parts = tools(settings, stop)
+    parts = tools(settings, stop, make_spool(settings))
     _check_folders(settings, parts.roots)
     parts.spool.sweep_locks()
     failed_before = {item.name for item in parts.spool.directories.items(State.FAILED)}

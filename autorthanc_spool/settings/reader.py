@@ -21,7 +21,7 @@ from typing import Any, Literal
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import contradictions, envfile
 from autorthanc_spool.settings.values import Refused, SecretStr
-from autorthanc_spool.settings.variables import FORMER_NAMES, NAMES, VARIABLES, Variable
+from autorthanc_spool.settings.variables import FORMER_NAMES, NAMES, SITE, VARIABLES, Variable
 
 # Orthanc's own default for its web server; used where ORTHANC_WEB_PORT isn't set.
 DEFAULT_WEB_PORT = 8042
@@ -257,7 +257,7 @@ def nearest_name(name: str) -> str | None:
 
 def _misspelled(file: envfile.EnvFile, environ: Mapping[str, str]) -> tuple[str, ...]:
     # In the environment other programs have their variables; only the prefix is ours alone.
-    ours = [name for name in environ if name.startswith("AUTORTHANC_")]
+    ours = [name for name in environ if name.startswith("AUTORTHANC_") and name != SITE]
     places = dict.fromkeys(ours, "in the environment") | {
         name: f"in .env line {file.lines[name]}" for name in file.values
     }

@@ -42,6 +42,9 @@ _PATH = "a path"
 _SECONDS = "a number of seconds above 0 and up to 86400"
 _DAYS = "a number of days, 0 or more"
 
+# Names the folder that holds the `.env`; so it can't stand in there.
+SITE = "AUTORTHANC_SITE"
+
 VARIABLES: tuple[Variable, ...] = (
     Variable("UID", "uid", "1000", "Owner of what is published, when running as root.", values.user_or_group, _ID),
     Variable("GID", "gid", "1000", "Group of what is published, when running as root.", values.user_or_group, _ID),

@@ -130,7 +130,7 @@ class Pair:
 
     def start_orthanc(self, program: Path) -> None:
         """Lay out the spool, write the configuration, and start Orthanc."""
-        wiring.open_spool(self._settings)
+        wiring.make_spool(self._settings)
         path = write_configuration(self._settings)
         # Orthanc takes the age of a study in local time, where an hour is missing or doubled twice a year.
         environ = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "AUTORTHANC_SPOOL_PATH": str(self._settings.spool_path)}

@@ -39,6 +39,11 @@ class Item:
     name: str
     path: Path
 
+    @property
+    def shown(self) -> str:
+        """STATE/NAME as commands print it, and take it back."""
+        return shown(f"{self.state}/{self.name}")
+
 
 class Directories:
     """The directories of one spool."""
@@ -85,12 +90,13 @@ class Directories:
         if not fragment.strip():
             raise UsageError("an empty name is part of every marker's; `autorthanc-spool list` shows what there is")
         named = [item for state in State for item in self.items(state)]
-        exact = [item for item in named if fragment in (item.name, item.name.removesuffix(".json"), str(item.path))]
-        found = exact or [item for item in named if fragment in f"{item.path.relative_to(self.root)}"]
+        wanted = shown(fragment)
+        exact = [item for item in named if wanted in map(shown, _whole_names(item))]
+        found = exact or [item for item in named if wanted in shown(f"{item.path.relative_to(self.root)}")]
         if not found:
             raise UsageError(f"no marker's name holds {fragment!r}; `autorthanc-spool list` shows what there is")
         if len(found) > 1:
-            some = ", ".join(f"{item.path.relative_to(self.root)}" for item in found[:4])
+            some = ", ".join(shown(f"{item.path.relative_to(self.root)}") for item in found[:4])
             more = f" and {len(found) - 4} more" if len(found) > 4 else ""
             raise UsageError(f"{fragment!r} could be any of {some}{more}; name a part that only one of them has")
         return found[0]
@@ -190,6 +196,15 @@ class Directories:
         now = self._clock()
         # A time in the future means that the clock was set back: then there is nothing to measure the rest by.
         return not now < _rested_at(item) <= now + REST_S
+
+
+def shown(text: str) -> str:
+    """Write a file name for a terminal or a pipe: bytes that aren't UTF-8 read ``\\xff``, whatever the locale is."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _whole_names(item: Item) -> tuple[str, ...]:
+    return item.name, item.name.removesuffix(".json"), str(item.path), f"{item.state}/{item.name}"
 
 
 def utc(seconds: float) -> str:

@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autorthanc_spool.spool.directories import Directories
 from tests.helpers import trees
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.waiting import wait_until
@@ -26,6 +28,8 @@ class Site:
     root: Path
     orthanc: OrthancServer
     variables: dict[str, str] = field(default_factory=dict)
+    # Most tests of commands are about a site that has worked before.
+    has_spool: bool = True
 
     def __post_init__(self) -> None:
         self.rules.mkdir(parents=True, exist_ok=True)
@@ -66,6 +70,8 @@ class Site:
 
     def run(self, *arguments: str, expect: int | None = 0, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
+        if self.has_spool and arguments[0] not in ("run", "demo", "init", "up") and not (self.spool / "incoming").exists():
+            Directories(self.spool, time.time).lay_out()
         done = subprocess.run(
             [sys.executable, "-m", "autorthanc_spool", *arguments],
             cwd=self.root,

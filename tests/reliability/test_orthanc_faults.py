@@ -259,7 +259,7 @@ def test_another_database_at_the_same_address_is_known_as_such(
     site = Site(tmp_path / "site", orthanc)
     old = other.upload_all(datasets.make_study("OLD"))
     other.wait_stable(f"/studies/{old}", margin_s=2.5)
-    spool = wiring.open_spool(load_settings({}, site.environment, site.root))
+    spool = wiring.make_spool(load_settings({}, site.environment, site.root))
     first, second = (client.Orthanc(server.url, "", None) for server in (orthanc, other))
     send(site)
     sweep = reconcile(spool, first, 1, wiring.utc_now())

@@ -218,6 +218,49 @@ def test_an_orthanc_whose_dicom_port_cannot_be_reached_is_told_as_unknown(
     assert "isn't known" in finding["text"]
 
 
+def test_with_orthanc_away_nothing_is_said_of_what_only_it_knows(secured: Site) -> None:
+    secured.orthanc.stop()
+    found = doctor(secured, expect=75)
+    for what in ("credentials", "DICOM", "clocks", "Lua script"):
+        (finding,) = found[what]
+        assert finding["severity"] == "warning"
+        assert "not known" in finding["text"]
+
+
+def test_a_deleted_marker_is_no_fault_of_lua(secured: Site) -> None:
+    study = secured.orthanc.upload(datasets.make_instance())
+    secured.orthanc.wait_stable(f"/studies/{study}")
+    wait_until(lambda: secured.markers("incoming"), 20, "Lua has written the marker")
+    secured.run("delete", f"study-{study}")
+    secured.orthanc.wait_stable(f"/studies/{study}", margin_s=11, timeout_s=40)
+    assert "none has a marker" not in str(doctor(secured)["Lua script"])
+
+
+def test_what_lies_among_the_markers_and_is_none_is_told(secured: Site) -> None:
+    incoming = secured.spool / "incoming"
+    for name in ("Müller^Eva.txt", "folder", ".left.json", "study.json.tmp"):
+        path = incoming / name
+        path.mkdir() if name == "folder" else path.write_text("x")
+        os.utime(path, (0, 0))
+    (incoming / "just-now").write_text("x")
+    told = [finding for finding in doctor(secured)["markers"] if finding["severity"] == "warning"]
+    assert [finding["text"].split(" ")[0] for finding in told] == ["4"]
+    assert "ller" not in str(told)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_spool_that_is_mounted_read_only_is_named_as_such_and_once(secured: Site) -> None:
+    subprocess.run(["mount", "--bind", secured.spool, secured.spool], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", secured.spool], check=True)
+        found = doctor(secured, expect=1)
+    finally:
+        subprocess.run(["umount", secured.spool], check=True)
+    said = [one for many in found.values() for one in many if "read-only" in one["text"]]
+    assert [one["what"] for one in said] == ["spool"]
+    assert "mount it writable" in said[0]["mend"]
+
+
 def test_an_orthanc_in_another_time_zone_is_told(
     site: Site, fresh_orthanc: Callable[..., OrthancServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,7 +325,8 @@ def test_an_audit_log_that_cannot_be_written_is_broken(secured: Site) -> None:
 
 
 def test_a_machine_that_has_no_inotify_left_is_told(secured: Site) -> None:
-    parts = wiring.tools(load_settings({}, secured.environment, secured.root), threading.Event())
+    settings = load_settings({}, secured.environment, secured.root)
+    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
     try:

@@ -38,7 +38,9 @@ def record(site: Site, age_days: int, name: str, outcomes: dict[str, Any]) -> Pa
 
 def tools(site: Site, ahead: timedelta = timedelta()) -> Tools:
     settings = load_settings({}, site.environment, site.root)
-    return replace(wiring.tools(settings, threading.Event()), clock=lambda: datetime.now(UTC) + ahead)
+    return replace(
+        wiring.tools(settings, threading.Event(), wiring.make_spool(settings)), clock=lambda: datetime.now(UTC) + ahead
+    )
 
 
 def pruned(site: Site, ahead: timedelta = timedelta()) -> Pruned:
