@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from autorthanc_spool.deidentify.elements import (
@@ -110,7 +111,8 @@ def _file_meta(data: memoryview, start: int) -> tuple[str | None, int]:
             value, (length,) = at + 12, EXPLICIT_LITTLE.long.unpack_from(data, at + 8)
         if value + length > len(data):
             raise Malformed("the file ends within its file meta information")
-        if number == _TRANSFER_SYNTAX:
+        # Of an element that comes twice the first counts, as in DCMTK and so in Orthanc.
+        if number == _TRANSFER_SYNTAX and syntax is None:
             syntax = bytes(data[value : value + length]).decode("latin-1").strip(" \0")
         at = value + length
     return syntax, at
@@ -130,7 +132,8 @@ def _guessed(data: memoryview, start: int, has_preamble: bool) -> TransferSyntax
 
 
 def _known(syntax: str) -> TransferSyntax:
-    uid = UID(syntax)
+    # Otherwise pydicom warns of what it finds there, and shows it.
+    uid = UID(syntax, IGNORE)
     if uid.is_private or uid.type != "Transfer Syntax":
         raise Unsupported("the file is in a transfer syntax that isn't one of DICOM's")
     if syntax.startswith(_ELSEWHERE):

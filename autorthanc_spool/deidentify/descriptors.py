@@ -211,6 +211,9 @@ def _readings(value: bytes, sets: text.CharacterSets, vr: str = "LO") -> set[str
     if not value.isascii():
         with suppress(UnicodeDecodeError):
             found.add(value.decode())
+        if any("\ufffd" in one for one in found):
+            # Not in this set either; byte for byte, at least the same is found.
+            found.add(value.decode("latin-1"))
     return found
 
 

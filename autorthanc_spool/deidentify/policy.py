@@ -33,7 +33,6 @@ class Verdict(Enum):
     CLEAN = auto()
     TEXT = auto()
     WORD = auto()
-    CHARACTER_SET = auto()
     WALK = auto()
     WALK_CLEANING = auto()
 
@@ -195,7 +194,7 @@ class Policy:
             return self._of_uids(_is_kind(tag))
         if "UR" in (known, vr):
             return Decision(Verdict.TEXT) if keyword_for_tag(tag) in _HARMLESS_ADDRESSES else REMOVE
-        return Decision(Verdict.CHARACTER_SET) if tag == CHARACTER_SET else _of_content(tag, known, vr)
+        return _of_content(tag, known, vr)
 
     def _of_uids(self, is_kind: bool = False) -> Decision:
         return Decision(Verdict.KIND if is_kind or Keep.UIDS in self._options.keep else Verdict.NEW_UID)

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pydicom.charset import python_encoding
-
 from autorthanc_spool.deidentify import ages, dates, dummies, text
 from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
 from autorthanc_spool.deidentify.elements import DataSet, Element
@@ -68,7 +66,6 @@ class Values:
             Verdict.CLEAN: lambda place: self._cleaned(place, Strictness.DESCRIPTOR),
             Verdict.TEXT: lambda place: self._cleaned(place, Strictness.TEXT),
             Verdict.WORD: lambda place: self._cleaned(place, Strictness.WORD),
-            Verdict.CHARACTER_SET: self._character_set,
         }
 
     def make(self, verdict: Verdict, element: Element, vr: str, sets: text.CharacterSets, pseudonym: str) -> Made:
@@ -118,10 +115,6 @@ class Values:
 
     def _cleaned(self, place: Place, strictness: Strictness) -> Made:
         return None if self._identifiers.found_in(place.value, place.character_sets, strictness) else Verdict.KEEP
-
-    def _character_set(self, place: Place) -> Made:
-        names = [one.strip() for one in _plain(place.value).split("\\")]
-        return _kept_if(all(name in python_encoding for name in names))
 
 
 def _kept_if(found: object) -> Made:

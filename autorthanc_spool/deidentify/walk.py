@@ -6,11 +6,21 @@ sequence in which nothing changed is such a neighbour.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from autorthanc_spool.deidentify import dummies, text
-from autorthanc_spool.deidentify.elements import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, DataSet, Element, Encoding
+from autorthanc_spool.deidentify.character_sets import corrected, fits, names_of
+from autorthanc_spool.deidentify.elements import (
+    ITEM,
+    ITEM_END,
+    NO_VR,
+    SEQUENCE_END,
+    UNDEFINED,
+    DataSet,
+    Element,
+    Encoding,
+)
 from autorthanc_spool.deidentify.output import Output
 from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID, Decision, Policy, Verdict
 from autorthanc_spool.deidentify.private import is_private, safe_elements, vr_of_private
@@ -20,6 +30,9 @@ from autorthanc_spool.rules.model import PrivateElement
 
 _UNDEFINED_LENGTH = b"\xff\xff\xff\xff"
 _NOT_RESERVED = b"\0\0"
+
+# What is written in a data set's character set (PS3.5 section 6.1.2.3).
+_TEXTS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ class Walk:
 
     def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes]]) -> Output:
         scope = self._scope_of(data_set, scope)
-        safe = safe_elements(data_set, self._buffer, self._safe) if self._safe else {}
+        safe = safe_elements(_readable(data_set), self._buffer, self._safe) if self._safe else {}
         replaced = {tag for tag, _ in waiting}
         out = Output()
         for element in data_set.elements:
@@ -57,7 +70,11 @@ class Walk:
                 out.put(waiting.pop()[1])
             if element.tag in replaced:
                 continue
-            if not is_private(element.tag):
+            if element.tag == CHARACTER_SET:
+                self._character_set(element, data_set, scope.encoding, out)
+            elif element.vr == NO_VR:
+                continue
+            elif not is_private(element.tag):
                 self._element(element, self._decide(element, scope), scope, out)
             elif element.tag in safe:
                 self._private(element, safe[element.tag], scope, out)
@@ -83,6 +100,27 @@ class Walk:
     def _decide(self, element: Element, scope: Scope) -> Decision:
         vr = element.vr if element.items is None else "SQ"
         return (self._policy.decide_cleaning if scope.cleaning else self._policy.decide)(element.tag, vr)
+
+    def _character_set(self, element: Element, data_set: DataSet, encoding: Encoding, out: Output) -> None:
+        """Keep it by its defined term; without one, and where the text can't be in it, it goes."""
+        names = names_of(bytes(self._buffer[element.value : element.end])) if element.items is None else []
+        terms = corrected(names)
+        if not terms or (terms != names and len(terms) == 1 and not fits(terms[0], self._texts(data_set))):
+            return
+        if terms == names and element.vr == "CS":
+            self._keep(element, encoding, out)
+        else:
+            out.put(encoding.element(CHARACTER_SET, "CS", "\\".join(terms).encode()))
+
+    def _texts(self, data_set: DataSet) -> Iterator[bytes]:
+        """The texts of a data set, and of its items that name no character set of their own."""
+        for element in data_set.elements:
+            if element.items is not None:
+                for item in element.items:
+                    if item.get(CHARACTER_SET) is None:
+                        yield from self._texts(item)
+            elif _TEXTS.intersection((element.vr, known_vr(element.tag))):
+                yield bytes(self._buffer[element.value : element.end])
 
     def _private(self, element: Element, creator: str, scope: Scope, out: Output) -> None:
         vr = vr_of_private(element, creator)
@@ -159,6 +197,11 @@ class Walk:
 
     def _is_undefined(self, value: int) -> bool:
         return self._buffer[value - 4 : value] == _UNDEFINED_LENGTH
+
+
+def _readable(data_set: DataSet) -> DataSet:
+    """A data set without what goes because its VR isn't known."""
+    return replace(data_set, elements=[element for element in data_set.elements if element.vr != NO_VR])
 
 
 def _single(vr: str | None) -> str:
