@@ -35,6 +35,7 @@ class Verdict(Enum):
     WORD = auto()
     WALK = auto()
     WALK_CLEANING = auto()
+    REFERENCES = auto()
 
 
 class Decision(NamedTuple):
@@ -49,6 +50,7 @@ REMOVE = Decision(Verdict.REMOVE)
 
 CHARACTER_SET = 0x00080005
 TIMEZONE = 0x00080201
+REFERENCED_STUDY = 0x00081110
 PATIENT_NAME = 0x00100010
 PATIENT_ID = 0x00100020
 TEXT_VALUE = 0x0040A160
@@ -68,7 +70,8 @@ _OPAQUE_DATA = frozenset(
     | {"ICCProfile", "FillPattern", "WeightingLookupTableData"}
 )
 
-# Sequences of references, of which the new UIDs make a dummy that still is right.
+# Sequences of references (ReferencedPerformedProcedureStepSequence), of which the new UIDs make a dummy that still is
+# right.
 _REFERENCES = frozenset({0x00081111})
 
 # Attributes that the table doesn't list although they can identify, each for its reason.
@@ -230,8 +233,8 @@ def _of_content(tag: int, known: str, vr: str) -> Decision:
 def _of_sequence(tag: int, code: Code) -> Decision:
     if code is Code.CLEAN:
         return Decision(Verdict.WALK_CLEANING)
-    if code is Code.DUMMY and tag not in _REFERENCES:
-        return Decision(Verdict.DUMMY)
+    if code is Code.DUMMY:
+        return Decision(Verdict.REFERENCES if tag in _REFERENCES else Verdict.DUMMY)
     # To keep a sequence is to clean what is in it (PS3.15 section E.1.1).
     return Decision(Verdict.WALK)
 

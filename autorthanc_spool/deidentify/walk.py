@@ -22,7 +22,15 @@ from autorthanc_spool.deidentify.elements import (
     Encoding,
 )
 from autorthanc_spool.deidentify.output import Output
-from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID, Decision, Policy, Verdict
+from autorthanc_spool.deidentify.policy import (
+    CHARACTER_SET,
+    PATIENT_ID,
+    REFERENCED_STUDY,
+    REMOVE,
+    Decision,
+    Policy,
+    Verdict,
+)
 from autorthanc_spool.deidentify.private import is_private, safe_elements, vr_of_private
 from autorthanc_spool.deidentify.reader import Reader, known_vr
 from autorthanc_spool.deidentify.values import Values
@@ -35,14 +43,25 @@ _NOT_RESERVED = b"\0\0"
 _TEXTS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
 
+# ReferencedRequestSequence of a report: its item has a ReferencedStudySequence, of type 2 (PS3.3 table C.17-2).
+_REFERENCED_REQUEST = 0x0040A370
+
+# What an item that refers to an object is made of (PS3.3 table 10-11): ReferencedSOPClassUID, ReferencedSOPInstanceUID.
+_REFERENCE = ((0x00081150, Verdict.KIND), (0x00081155, Verdict.NEW_UID))
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where the walk is: how elements and text are written here, whose they are, and what else is looked at."""
+    """Where the walk is: how elements and text are written here, whose they are, and what else is looked at.
+
+    `parent` is the tag of the sequence around, 0 at the top.
+    """
 
     encoding: Encoding
     character_sets: text.CharacterSets
     pseudonym: str
     cleaning: bool = False
+    parent: int = 0
 
 
 class Walk:
@@ -99,6 +118,9 @@ class Walk:
 
     def _decide(self, element: Element, scope: Scope) -> Decision:
         vr = element.vr if element.items is None else "SQ"
+        if element.tag == REFERENCED_STUDY and scope.parent == _REFERENCED_REQUEST:
+            decision = self._policy.decide(element.tag, vr)
+            return Decision(Verdict.EMPTY) if decision == REMOVE and vr == "SQ" else decision
         return (self._policy.decide_cleaning if scope.cleaning else self._policy.decide)(element.tag, vr)
 
     def _character_set(self, element: Element, data_set: DataSet, encoding: Encoding, out: Output) -> None:
@@ -138,7 +160,10 @@ class Walk:
             self._keep(element, scope.encoding, out)
         elif verdict in (Verdict.WALK, Verdict.WALK_CLEANING):
             cleaning = scope.cleaning or verdict is Verdict.WALK_CLEANING
-            self._sequence(element, replace(scope, cleaning=cleaning), out)
+            self._sequence(element, replace(scope, cleaning=cleaning, parent=element.tag), out)
+        elif verdict is Verdict.REFERENCES:
+            content = b"".join(self._reference(item, scope) for item in element.items or [])
+            out.put(scope.encoding.element(element.tag, "SQ", content))
         elif verdict is not Verdict.REMOVE:
             self._change(element, decision, scope, out, private_vr)
 
@@ -187,6 +212,20 @@ class Walk:
         else:
             out.put(scope.encoding.header(element.tag, element.vr, content.size))
         out.extend(content)
+
+    def _reference(self, item: DataSet, scope: Scope) -> bytes:
+        """Write the item of a reference, and nothing else that it holds; nothing where it refers to nothing."""
+        content = b""
+        for tag, verdict in _REFERENCE:
+            element = item.get(tag)
+            if element is None or element.items is not None:
+                return b""
+            made = self._values.make(verdict, element, "UI", scope.character_sets, scope.pseudonym)
+            value = made if isinstance(made, bytes) else bytes(self._buffer[element.value : element.end])
+            if not value.strip(b" \0"):
+                return b""
+            content += scope.encoding.element(tag, "UI", value)
+        return scope.encoding.item(content)
 
     def _item(self, walked: Output, item: DataSet, content: Output) -> None:
         is_undefined = self._is_undefined(item.start)
