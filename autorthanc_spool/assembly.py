@@ -95,7 +95,7 @@ def orthanc(settings: Settings) -> Orthanc:
 
 def rulebook(settings: Settings, spool: Spool) -> Rulebook:
     """Open the folder of rules."""
-    return Rulebook(settings.rules_path, spool.root / "state" / "rules", folder_name=naming.component)
+    return Rulebook(settings.rules_path, spool.root / "state" / "rules", folder_name=naming.rule_folder)
 
 
 def run(settings: Settings, *, once: bool) -> int:

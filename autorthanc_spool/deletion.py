@@ -175,7 +175,7 @@ class Deleter:
 
     def _with_gone(self, key: str, files: set[str]) -> Record:
         record = self._ledger.read(key)
-        outputs = {f"{naming.component(rule)}/{entry.name}" for rule, entry in record.entries.items() if entry.name}
+        outputs = {f"{naming.rule_folder(rule)}/{entry.name}" for rule, entry in record.entries.items() if entry.name}
         return replace(
             record,
             gone=tuple(sorted(files.union(record.gone))),

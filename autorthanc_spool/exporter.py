@@ -79,7 +79,7 @@ class Task:
     @staticmethod
     def folder_of(rule: Rule) -> str:
         """The folder of a rule below OUT."""
-        return naming.component(rule.name)
+        return naming.rule_folder(rule.name)
 
 
 class Exporter:

@@ -106,7 +106,7 @@ class Surroundings:
             error = outcome.get("error")
             if isinstance(error, dict) and error.get("kind") in _OF_OUTPUT:
                 self._troubles.begin(OUTPUT, f"{error['text']}; what would be published waits")
-                self._lack = _Lack(naming.component(rule), int(outcome.get("needed_bytes", 0)))
+                self._lack = _Lack(naming.rule_folder(rule), int(outcome.get("needed_bytes", 0)))
             elif outcome.get("outcome") == "published" and self._lack and not self._lack.shows:
                 self._end_output_trouble()
 
@@ -157,7 +157,7 @@ class Surroundings:
 
     def _look_at_output(self, rules: RuleSet) -> None:
         tools = self._tools
-        folders = [naming.component(rule.name) for rule in rules.rules if rule.is_active]
+        folders = [naming.rule_folder(rule.name) for rule in rules.rules if rule.is_active]
         lack = self._lack or _Lack("", 0)
         try:
             if folders:
