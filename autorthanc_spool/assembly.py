@@ -28,6 +28,7 @@ from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.dicom import Level, resource_key
 from autorthanc_spool.errors import FolderMissing, OrthancUnavailable, SettingsError, SpoolError, Unavailable
 from autorthanc_spool.exporter import Tools
+from autorthanc_spool.issuers import Issuers
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.output import Output
@@ -66,15 +67,19 @@ def open_spool(settings: Settings) -> Spool:
 
 def tools(settings: Settings, stop: threading.Event) -> Tools:
     """Put everything together that a processor works with."""
-    spool = open_spool(settings)
+    spool, client = open_spool(settings), orthanc(settings)
     return Tools(
         settings=settings,
         spool=spool,
-        orthanc=orthanc(settings),
+        orthanc=client,
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
         output=Output(settings.output_path, _owner(settings), settings.umask),
-        anonymiser=Anonymiser(Keyring(settings.pseudonym_key_file, spool), PseudonymTables(settings.rules_path)),
+        anonymiser=Anonymiser(
+            Keyring(settings.pseudonym_key_file, spool),
+            PseudonymTables(settings.rules_path),
+            Issuers(client, spool.ledger),
+        ),
         audit=AuditLog(settings.audit_log, socket.gethostname(), _owner(settings)),
         clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing

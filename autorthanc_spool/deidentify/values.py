@@ -25,13 +25,17 @@ Made = bytes | Verdict | None
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose file it is, and what that changes; `is_listed` says that a table gave the pseudonym."""
+    """Whose file it is, and what that changes.
+
+    `is_listed` says that a table gave the pseudonym, `has_issuers` that issuers tell patients apart.
+    """
 
     patient: Patient
     pseudonym: str
     shift: dates.Shift
     pseudonymiser: Pseudonymiser
     is_listed: bool
+    has_issuers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Values:
         if self._subject.is_listed:
             # Nobody but the table gives pseudonyms here.
             return ""
-        issuer = item.get(_ISSUER_OF_PATIENT_ID)
+        issuer = item.get(_ISSUER_OF_PATIENT_ID) if self._subject.has_issuers else None
         found = Patient(PatientID, self._text(issuer, sets) if issuer else "")
         return self._subject.pseudonymiser.pseudonym(found)
 

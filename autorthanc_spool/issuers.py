@@ -1,0 +1,98 @@
+"""Who gave a PatientID, and where that counts for the pseudonym.
+
+Many modalities name no IssuerOfPatientID, so one patient comes with it and without. So it plays no part, and one
+PatientID is one patient, as in Orthanc itself, in two cases excepted:
+
+- A rule says ``"Issuer": "apart"``, for an Orthanc that holds patients of several hospitals.
+- The ledger names the pseudonym that the patient has with the issuer: versions before this one let it count. A patient
+  keeps what was published of him.
+
+What counts is the issuer of the study: it is that of all its files, also of those that name none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from autorthanc_spool.deidentify.keyring import KEY_ID
+from autorthanc_spool.dicom import Level, Resource
+from autorthanc_spool.errors import SpoolError
+from autorthanc_spool.ledger import Ledger
+from autorthanc_spool.orthanc import Orthanc
+from autorthanc_spool.rules import AnonymiseOptions
+
+if TYPE_CHECKING:
+    from autorthanc_spool.deidentify.key import Key
+
+_ISSUER_OF_PATIENT_ID = "0010,0021"
+
+
+class Issuers:
+    """Tells which issuer counts for a study."""
+
+    def __init__(self, orthanc: Orthanc, ledger: Ledger) -> None:
+        self._orthanc = orthanc
+        self._ledger = ledger
+        # Pseudonyms that the ledger names, by the id of their key.
+        self._published: dict[str, set[str]] = {}
+
+    def of(self, resource: Resource, options: AnonymiseOptions, key: Key) -> str | None:
+        """Find the issuer that counts for a resource's study, "" where it names none; None where none counts."""
+        from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, plain
+
+        PatientID = plain(resource.patient_tags.get("PatientID", ""))
+        if options.pseudonym_table or not PatientID:
+            return None
+        is_apart = options.issuer == "apart"
+        published = self._published_with(key)
+        if not is_apart and not published:
+            return None
+        issuer = plain(next(issuers_named(self._orthanc, self._study(resource), every_file=is_apart), ""))
+        pseudonym = Pseudonymiser(key, options.project).pseudonym(Patient(PatientID, issuer))
+        if is_apart:
+            published.add(pseudonym)
+            return issuer
+        return issuer if issuer and pseudonym in published else None
+
+    def _study(self, resource: Resource) -> Resource:
+        if resource.level is Level.STUDY:
+            return resource
+        study = self._orthanc.resource(Level.STUDY, self._orthanc.parent_study(resource.resource_id))
+        return self._orthanc.with_instances(study)
+
+    def _published_with(self, key: Key) -> set[str]:
+        if key.id not in self._published:
+            self._published[key.id] = set(self._read(key.id))
+        return self._published[key.id]
+
+    def _read(self, key_id: str) -> Iterator[str]:
+        for one in self._ledger.keys():  # noqa: SIM118 - a ledger is no dictionary
+            # The run of its own marker says what is wrong with a record.
+            with suppress(SpoolError):
+                record = self._ledger.read(one)
+                for entry in record.entries.values():
+                    if entry.details.get(KEY_ID) == key_id:
+                        # The published name begins with it.
+                        yield entry.name.partition("-")[0]
+                for details in record.details():
+                    if details.get(KEY_ID) == key_id and "pseudonym" in details:
+                        yield str(details["pseudonym"])
+
+
+def issuers_named(orthanc: Orthanc, study: Resource, *, every_file: bool) -> Iterator[str]:
+    """Give the issuers that a study's files name: the first file of each series, then `every_file`."""
+    for series in study.series:
+        tags = series.first_instance_tags
+        if tags is None:
+            alone = replace(study, series=(series,))
+            tags = orthanc.with_first_instances(alone, frozenset({series.resource_id})).series[0].first_instance_tags
+        if issuer := (tags or {}).get(_ISSUER_OF_PATIENT_ID, "").strip(" \0"):
+            yield issuer
+    for instance in study.instances if every_file else ():
+        found = orthanc.look(f"/instances/{instance.resource_id}/tags?short") or {}
+        named = found.get(_ISSUER_OF_PATIENT_ID)
+        if isinstance(named, str) and named.strip(" \0"):
+            yield named
