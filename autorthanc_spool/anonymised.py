@@ -50,7 +50,8 @@ class Anonymised:
         self._lock = threading.Lock()
         self._withheld: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
-        self._issuer = ""
+        # Of a series, the issuer may be named in another one of its study.
+        self._issuer = recipe.issuer or ""
         self._first: dict[str, _Made] = {}
         self._identity = self._identify(resource)
         renamed = _renamed(resource, self._identity, recipe)

@@ -12,11 +12,12 @@ What counts is the issuer of the study: it is that of all its files, also of tho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from autorthanc_spool.deidentify.errors import PatientsMixed
 from autorthanc_spool.deidentify.keyring import KEY_ID
 from autorthanc_spool.dicom import Level, Resource
 from autorthanc_spool.errors import SpoolError
@@ -46,16 +47,29 @@ class Issuers:
         PatientID = plain(resource.patient_tags.get("PatientID", ""))
         if options.pseudonym_table or not PatientID:
             return None
-        is_apart = options.issuer == "apart"
-        published = self._published_with(key)
-        if not is_apart and not published:
-            return None
-        issuer = plain(next(issuers_named(self._orthanc, self._study(resource), every_file=is_apart), ""))
-        pseudonym = Pseudonymiser(key, options.project).pseudonym(Patient(PatientID, issuer))
-        if is_apart:
-            published.add(pseudonym)
+        pseudonymiser, published = Pseudonymiser(key, options.project), self._published_with(key)
+        if options.issuer == "apart":
+            issuer = self._only(self._study(resource))
+            published.add(pseudonymiser.pseudonym(Patient(PatientID, issuer)))
             return issuer
-        return issuer if issuer and pseudonym in published else None
+        if not published:
+            return None
+        named = {plain(issuer) for issuer in issuers_of_series(self._orthanc, self._study(resource))}
+        # Two issuers in one study are a contradiction, which its files will show.
+        former = [one for one in named if pseudonymiser.pseudonym(Patient(PatientID, one)) in published]
+        return former[0] if len(named) == len(former) == 1 else None
+
+    def _only(self, study: Resource) -> str:
+        """The one issuer that a study names, "" without any. Raises PatientsMixed."""
+        from autorthanc_spool.deidentify.pseudonym import plain
+
+        named = {plain(issuer) for issuer in issuers_of_series(self._orthanc, study)}
+        if len(named) > 1:
+            raise PatientsMixed(
+                "the series don't agree on whose they are: they name different issuers (IssuerOfPatientID); "
+                "fix them in Orthanc"
+            )
+        return named.pop() if named else plain(next(issuers_of_files(self._orthanc, study), ""))
 
     def _study(self, resource: Resource) -> Resource:
         if resource.level is Level.STUDY:
@@ -82,17 +96,23 @@ class Issuers:
                         yield str(details["pseudonym"])
 
 
-def issuers_named(orthanc: Orthanc, study: Resource, *, every_file: bool) -> Iterator[str]:
-    """Give the issuers that a study's files name: the first file of each series, then `every_file`."""
+def issuers_of_series(orthanc: Orthanc, study: Resource) -> Iterator[str]:
+    """Give the issuers that the first files of a study's series name."""
     for series in study.series:
         tags = series.first_instance_tags
         if tags is None:
             alone = replace(study, series=(series,))
             tags = orthanc.with_first_instances(alone, frozenset({series.resource_id})).series[0].first_instance_tags
-        if issuer := (tags or {}).get(_ISSUER_OF_PATIENT_ID, "").strip(" \0"):
-            yield issuer
-    for instance in study.instances if every_file else ():
-        found = orthanc.look(f"/instances/{instance.resource_id}/tags?short") or {}
-        named = found.get(_ISSUER_OF_PATIENT_ID)
-        if isinstance(named, str) and named.strip(" \0"):
-            yield named
+        yield from _named_in(tags or {})
+
+
+def issuers_of_files(orthanc: Orthanc, study: Resource) -> Iterator[str]:
+    """Give the issuers that a study's files name, one request for each file."""
+    for instance in study.instances:
+        yield from _named_in(orthanc.look(f"/instances/{instance.resource_id}/tags?short") or {})
+
+
+def _named_in(tags: Mapping[str, object]) -> Iterator[str]:
+    issuer = tags.get(_ISSUER_OF_PATIENT_ID)
+    if isinstance(issuer, str) and issuer.strip(" \0"):
+        yield issuer

@@ -18,7 +18,7 @@ from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.dicom import Resource
 from autorthanc_spool.errors import ResourceMissing, SpoolError, UsageError
 from autorthanc_spool.exporter import Tools
-from autorthanc_spool.issuers import issuers_named
+from autorthanc_spool.issuers import issuers_of_files, issuers_of_series
 from autorthanc_spool.orthanc import Orthanc
 from autorthanc_spool.rulebook import RuleSet
 from autorthanc_spool.rules import AnonymiseOptions
@@ -93,7 +93,7 @@ def _in_orthanc(orthanc: Orthanc, *, is_apart: bool) -> Iterator[Patient]:
 def _with_issuers(orthanc: Orthanc, study: Resource, *, every_file: bool) -> Iterator[Patient]:
     try:
         whole = orthanc.with_instances(orthanc.resource(study.level, study.resource_id))
-        for issuer in issuers_named(orthanc, whole, every_file=every_file):
+        for issuer in (issuers_of_files if every_file else issuers_of_series)(orthanc, whole):
             yield replace(_patient(study), IssuerOfPatientID=issuer)
     except ResourceMissing:
         # It was deleted since the list was made.

@@ -44,7 +44,7 @@ def unknown_form(buffer: memoryview, at: int, end: int, encoding: Encoding) -> F
     where = f"{tag_text(tag)} at byte {at} has no known value representation"
     if group < _FIRST_GROUP or not _WRITTEN.fullmatch(name):
         raise Malformed(where)
-    ahead = _Ahead(buffer, end, encoding)
+    ahead = Ahead(buffer, end, encoding)
     # Two forms that end at the same place make no difference.
     found = {_end(form): form for form in ahead.forms(at) if ahead.goes_on(_end(form), tag, in_order=False)}
     if len(found) > 1:
@@ -59,7 +59,7 @@ def _end(form: Form) -> int:
     return UNDEFINED if length == UNDEFINED else value + length
 
 
-class _Ahead:
+class Ahead:
     """Looks ahead in a data set or item that ends at `end`, or at a delimiter before."""
 
     def __init__(self, buffer: memoryview, end: int, encoding: Encoding) -> None:

@@ -128,6 +128,22 @@ def test_two_issuers_in_one_study_are_not_published(site: Site, options: dict[st
     assert not any(name in json.dumps(record) + done.stdout + done.stderr for name in ("HOSP", "CLINIC"))
 
 
+def test_apart_a_series_whose_study_names_another_issuer_is_not_published(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE", CheckOn="Series", Anonymise=APART)
+    files = [
+        datasets.make_instance("PID1", series=number, IssuerOfPatientID=issuer)
+        for number, issuer in enumerate(["HOSP", "CLINIC", ""], 1)
+    ]
+    send(site, *files, touch=False)
+    for series in site.orthanc.get("/series"):
+        site.touch(series, "series")
+    site.once(expect=1)
+    # Which of the two is right can't be told, nor whose the third series is.
+    assert site.states() == {"failed": 3}
+    assert {one["outcomes"]["trial"]["error"]["kind"] for one in site.records("failed")} == {"PatientsMixed"}
+    assert site.published("trial") == []
+
+
 @pytest.mark.parametrize("options", [{}, DATES], ids=["no dates", "dates"])
 def test_with_a_table_issuers_play_no_part(site: Site, options: dict[str, Any]) -> None:
     (site.rules / "trial.csv").write_text("PatientID,Pseudonym\nPID1,T7-1\n")

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from autorthanc_spool.deidentify.elements import UNDEFINED, VR_OF_BYTES, Encoding
 from autorthanc_spool.deidentify.errors import DeidentificationError, Malformed
+from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.rules import Keep, PrivateElement
 from tests.deidentify import corpus
 from tests.deidentify.corpus import Builder, Elements
-from tests.deidentify.make import anonymised
+from tests.deidentify.make import anonymised, deidentifier
 
 NAMES = [b"??", b"us", b"Us", b"un", b"uN", b"OX", b"ZZ", b"  ", b" U", b"\0\0", b"12", b"--"]
 PADDING_VALUE = 0x00280120
@@ -135,6 +136,25 @@ def test_an_element_that_the_file_cannot_do_without_makes_it_malformed(tag: int)
         anonymised(data)
 
 
+@pytest.mark.parametrize("is_long", [False, True], ids=["16 bits", "32 bits"])
+@pytest.mark.parametrize("name", NAMES, ids=repr)
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big endian"])
+def test_in_the_header_of_the_file_too(name: bytes, is_long: bool, syntax: str) -> None:
+    data = corpus.file(corpus.image(corpus.SYNTAXES[syntax][1]), syntax)
+    implementation = Builder(corpus.EXPLICIT_LITTLE).element(0x00020012, "UI", b"1.2.3")
+    element = odd(corpus.EXPLICIT_LITTLE, name, b"SMITH^JOHN", is_long=is_long, tag=0x00020013)
+    end = data.index(implementation) + len(implementation)
+    assert anonymised(data[:end] + element + data[end:]) == anonymised(data)
+
+
+def test_in_the_header_a_length_that_fits_nowhere_is_malformed() -> None:
+    data = corpus.file(corpus.image())
+    version = Builder(corpus.EXPLICIT_LITTLE).element(0x00020001, "OB", b"\0\1")
+    element = odd(corpus.EXPLICIT_LITTLE, b"??", b"SMITH^JOHN", is_long=False, tag=0x00020001)
+    with pytest.raises(Malformed, match="isn't in explicit VR"):
+        anonymised(data.replace(version, element[:-3]))
+
+
 TEXT = st.binary(max_size=40).filter(lambda one: len(one) % 2 == 0)
 
 
@@ -179,12 +199,14 @@ def test_a_damaged_file_raises_nothing_unexpected(syntax: str, undefined: bool) 
     }
     data = corpus.file(elements, syntax, undefined=undefined)
     data += corpus.encapsulated_pixels(b"\xff\xd8pixels") if is_encapsulated else b""
-    chance = random.Random(syntax)
-    letters = [*VR_OF_BYTES, *NAMES, b"\xff\xff", b"\0\0", b"\xfe\xff"]
+    chance, anonymiser = random.Random(syntax), deidentifier(structured="clean", burned_in="allow")
+    letters = [*sorted(VR_OF_BYTES), *NAMES, b"\xff\xff", b"\0\0", b"\xfe\xff"]
     for _ in range(600):
         spoilt = bytearray(data)
         for _ in range(chance.randint(1, 3)):
             at = chance.randrange(132, len(data) - 1)
             spoilt[at : at + 2] = chance.choice(letters) if chance.random() < 0.7 else chance.randbytes(2)
         with suppress(DeidentificationError):
-            anonymised(bytes(spoilt), structured="clean", burned_in="allow")
+            found = anonymiser.file(memoryview(spoilt))
+            if isinstance(found, Deidentified):
+                found.bytes(memoryview(spoilt))
