@@ -12,9 +12,8 @@ What counts is the issuer of the study: it is that of all its files, also of tho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autorthanc_spool.deidentify.errors import PatientsMixed
@@ -97,22 +96,22 @@ class Issuers:
 
 
 def issuers_of_series(orthanc: Orthanc, study: Resource) -> Iterator[str]:
-    """Give the issuers that the first files of a study's series name."""
-    for series in study.series:
-        tags = series.first_instance_tags
-        if tags is None:
-            alone = replace(study, series=(series,))
-            tags = orthanc.with_first_instances(alone, frozenset({series.resource_id})).series[0].first_instance_tags
-        yield from _named_in(tags or {})
+    """Give the issuers that one file of each of a study's series names: the first one by Orthanc's ID."""
+    first: dict[str, str] = {}
+    for instance in study.instances:
+        first[instance.series_id] = min(instance.resource_id, first.get(instance.series_id, instance.resource_id))
+    for resource_id in first.values():
+        yield from _named_in(orthanc, resource_id)
 
 
 def issuers_of_files(orthanc: Orthanc, study: Resource) -> Iterator[str]:
     """Give the issuers that a study's files name, one request for each file."""
     for instance in study.instances:
-        yield from _named_in(orthanc.look(f"/instances/{instance.resource_id}/tags?short") or {})
+        yield from _named_in(orthanc, instance.resource_id)
 
 
-def _named_in(tags: Mapping[str, object]) -> Iterator[str]:
+def _named_in(orthanc: Orthanc, instance_id: str) -> Iterator[str]:
+    tags = orthanc.look(f"/instances/{instance_id}/tags?short") or {}
     issuer = tags.get(_ISSUER_OF_PATIENT_ID)
     if isinstance(issuer, str) and issuer.strip(" \0"):
         yield issuer
