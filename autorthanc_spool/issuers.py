@@ -36,7 +36,7 @@ class Issuers:
     def __init__(self, orthanc: Orthanc, ledger: Ledger) -> None:
         self._orthanc = orthanc
         self._ledger = ledger
-        # Pseudonyms that the ledger names, by the id of their key.
+        # Pseudonyms that the ledger names, by the id of their key; read when a study first names an issuer.
         self._published: dict[str, set[str]] = {}
 
     def of(self, resource: Resource, options: AnonymiseOptions, key: Key) -> str | None:
@@ -46,17 +46,18 @@ class Issuers:
         PatientID = plain(resource.patient_tags.get("PatientID", ""))
         if options.pseudonym_table or not PatientID:
             return None
-        pseudonymiser, published = Pseudonymiser(key, options.project), self._published_with(key)
+        pseudonymiser = Pseudonymiser(key, options.project)
         if options.issuer == "apart":
             issuer = self._only(self._study(resource))
-            published.add(pseudonymiser.pseudonym(Patient(PatientID, issuer)))
+            self._published.get(key.id, set()).add(pseudonymiser.pseudonym(Patient(PatientID, issuer)))
             return issuer
-        if not published:
-            return None
         named = {plain(issuer) for issuer in issuers_of_series(self._orthanc, self._study(resource))}
-        # Two issuers in one study are a contradiction, which its files will show.
-        former = [one for one in named if pseudonymiser.pseudonym(Patient(PatientID, one)) in published]
-        return former[0] if len(named) == len(former) == 1 else None
+        if len(named) != 1:
+            # Two issuers in one study are a contradiction, which its files will show.
+            return None
+        issuer = named.pop()
+        is_former = pseudonymiser.pseudonym(Patient(PatientID, issuer)) in self._published_with(key)
+        return issuer if is_former else None
 
     def _only(self, study: Resource) -> str:
         """The one issuer that a study names, "" without any. Raises PatientsMixed."""
