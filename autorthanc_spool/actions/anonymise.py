@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from autorthanc_spool import rules
+from autorthanc_spool.actions.issuers import Issuers
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core.dicom import Resource
@@ -35,9 +36,10 @@ class Anonymise:
 class Anonymiser:
     """Prepares what leaves anonymised; its processes are started when they are first needed."""
 
-    def __init__(self, keyring: Keyring, tables: PseudonymTables) -> None:
+    def __init__(self, keyring: Keyring, tables: PseudonymTables, issuers: Issuers) -> None:
         self._keyring = keyring
         self._tables = tables
+        self._issuers = issuers
         self._pool: Pool | None = None
         self._recipe: Recipe | None = None
         # How many files are worked on at the same time: one for each core that this process may use.
@@ -56,7 +58,8 @@ class Anonymiser:
         from autorthanc_spool.deidentify.worker import Recipe
 
         table = self._tables.read(options.pseudonym_table) if options.pseudonym_table else None
-        recipe = Recipe(Profile(options, table), self._keyring.open())
+        key = self._keyring.open()
+        recipe = Recipe(Profile(options, table), key, self._issuers.of(resource, options, key))
         # Workers keep a recipe until they are given another one.
         if self._recipe is None or recipe != self._recipe:
             self._recipe = recipe

@@ -22,7 +22,14 @@ from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
 from autorthanc_spool.core.outcome import EMPTIED, PSEUDONYM, PSEUDONYM_KEY, WITHHELD
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
-from autorthanc_spool.deidentify.errors import AnonymiserDied, DeidentificationError, PatientsMixed, ProgramMistake
+from autorthanc_spool.deidentify.errors import (
+    AnonymiserDied,
+    DeidentificationError,
+    Malformed,
+    PatientsMixed,
+    ProgramMistake,
+    Unsupported,
+)
 from autorthanc_spool.deidentify.file import Deidentified, Held, Identity
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.worker import Recipe
@@ -44,9 +51,11 @@ class Anonymised:
         self._lock = threading.Lock()
         self._withheld: dict[str, str] = {}
         self._emptied: dict[str, Mapping[str, int]] = {}
-        first = min(resource.instances, key=lambda one: one.resource_id)
-        self._first: dict[str, _Made] = {first.resource_id: self._make(first)}
-        self._identity = self._first[first.resource_id].result.identity
+        self._unreadable: dict[str, str] = {}
+        # Of a series, the issuer may be named in another one of its study.
+        self._issuer = recipe.issuer or ""
+        self._first: dict[str, _Made] = {}
+        self._identity = self._identify(resource)
         renamed = _renamed(resource, self._identity, recipe)
         self.name = naming.publication_name(renamed)
         self.identity = hashlib.sha256(_uid_of(renamed).encode()).hexdigest()
@@ -55,8 +64,12 @@ class Anonymised:
     def open(self, instance: Instance) -> AnonymisedStream | None:
         """Begin to read one file; None when it is withheld."""
         with self._lock:
+            if instance.resource_id in self._unreadable:
+                return None
             made = self._first.pop(instance.resource_id, None)
         made = made or self._make(instance)
+        if made is None:
+            return None
         self._check(made.result.identity, instance)
         if isinstance(made.result, Held):
             with self._lock:
@@ -70,40 +83,63 @@ class Anonymised:
     def told(self) -> Mapping[str, Any]:
         """Tell whose pseudonym it is made with, what is withheld and why, and how many values held an identity."""
         with self._lock:
-            withheld = dict(sorted(self._withheld.items()))
+            withheld = {**self._withheld, **self._unreadable}
             emptied = sum((Counter(one) for one in self._emptied.values()), Counter[str]())
-        details: dict[str, Any] = {PSEUDONYM: self._identity.pseudonym, PSEUDONYM_KEY: self._recipe.key.id}
-        if withheld:
-            details[WITHHELD] = {"count": len(withheld), "instances": withheld}
+        details = {PSEUDONYM: self._identity.pseudonym, **self._details(withheld)}
         if emptied:
             details[EMPTIED] = {"count": emptied.total(), "attributes": dict(sorted(emptied.items()))}
         if len(withheld) == self._count:
-            raise EverythingWithheld(
-                f"none of the {self._count} files may leave, as none can be anonymised with certainty; the record "
-                'lists why. "BurnedIn": "allow" or "Structured": "clean" in the rule would let some of them out',
-                details,
-            )
+            raise self._everything_withheld(details)
         return details
 
-    def _make(self, instance: Instance) -> _Made:
+    def _details(self, withheld: Mapping[str, str]) -> dict[str, Any]:
+        details: dict[str, Any] = {PSEUDONYM_KEY: self._recipe.key.id}
+        if withheld:
+            details[WITHHELD] = {"count": len(withheld), "instances": dict(sorted(withheld.items()))}
+        return details
+
+    def _everything_withheld(self, details: dict[str, Any]) -> EverythingWithheld:
+        text = f"none of the {self._count} files may leave, as none can be anonymised with certainty; the record"
+        if len(self._unreadable) == self._count:
+            return EverythingWithheld(f"{text} lists what is wrong with each", details)
+        hint = 'lists why. "BurnedIn": "allow" or "Structured": "clean" in the rule would let some of them out'
+        return EverythingWithheld(f"{text} {hint}", details)
+
+    def _identify(self, resource: Resource) -> Identity:
+        """Anonymise the first file, by Orthanc's ID, of those that can be read: the names are made of what it says."""
+        for instance in sorted(resource.instances, key=lambda one: one.resource_id):
+            made = self._make(instance)
+            if made is not None:
+                self._first[instance.resource_id] = made
+                return made.result.identity
+        raise self._everything_withheld(self._details(self._unreadable))
+
+    def _make(self, instance: Instance) -> _Made | None:
+        """Anonymise one file; None when it can't be read, and is withheld for that."""
         memory = _Memory()
         for chunk in self._originals.open(instance):
             memory.write(chunk)
         try:
             return _Made(memory, self._pool.deidentify(self._recipe, memory.descriptor))
         except (DeidentificationError, ProgramMistake, AnonymiserDied) as error:
+            is_unreadable = isinstance(error, (Malformed, Unsupported))
+            if is_unreadable and self._recipe.profile.options.malformed == "withhold":
+                with self._lock:
+                    self._unreadable[instance.resource_id] = str(error)
+                return None
             error.instance_id = instance.resource_id
             raise
 
     def _check(self, identity: Identity, instance: Instance) -> None:
         """A study with two pseudonyms would be published under one of them, and so one with two shifts of dates."""
         if _of_study(identity) != _of_study(self._identity):
-            error = PatientsMixed(
-                "the files don't agree on whose they are: PatientID, IssuerOfPatientID or StudyInstanceUID differ "
-                "from those of the first file; mend them in Orthanc"
-            )
-            error.instance_id = instance.resource_id
-            raise error
+            raise _mixed(instance, "PatientID or StudyInstanceUID differs from that of the first file")
+        if self._recipe.profile.table is not None or not identity.issuer:
+            return
+        with self._lock:
+            self._issuer = self._issuer or identity.issuer
+        if identity.issuer != self._issuer:
+            raise _mixed(instance, "two of them name different issuers (IssuerOfPatientID)")
 
 
 class AnonymisedStream:
@@ -158,6 +194,12 @@ class _Made:
 
     memory: _Memory
     result: Deidentified | Held
+
+
+def _mixed(instance: Instance, how: str) -> PatientsMixed:
+    error = PatientsMixed(f"the files don't agree on whose they are: {how}; fix them in Orthanc")
+    error.instance_id = instance.resource_id
+    return error
 
 
 def _of_study(identity: Identity) -> tuple[str, int | None, str]:

@@ -25,16 +25,29 @@ NO_SERIES_NUMBER = "XX"
 # in ".zip" would be taken for an archive. File systems may fold letter case, so it doesn't count here.
 _RESERVED = re.compile(r"\.(?=WORKING)|(?<=MIResearch)-|\.(?=zip$)", re.IGNORECASE)
 
+# Letters and marks that show nothing, so that two names look the same (Unicode: Default_Ignorable_Code_Point): fillers
+# of Korean, inherent vowels of Khmer, selectors of variants, the grapheme joiner.
+_INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0")
+_INVISIBLE_MARK = re.compile("[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+
 
 def component(text: str, missing: str = UNKNOWN) -> str:
     """Make one safe component of a path from any text; `missing` stands for an empty one.
 
-    NFC; letters and decimal digits of any script, ``.``, ``_`` and ``-`` stay, anything else becomes ``_``; no leading
-    ``.`` or ``-``, no trailing ``.``; nothing reserved; at most `MAX_NAME_BYTES` bytes, with a hash when cut.
+    NFC; letters and decimal digits of any script with the marks on them, ``.``, ``_`` and ``-`` stay, anything else
+    becomes ``_``; no leading ``.`` or ``-``, no trailing ``.``; nothing reserved; at most `MAX_NAME_BYTES` bytes, with
+    a hash when cut.
     """
-    padded = unicodedata.normalize("NFC", text).strip(" \0")
-    clean = "".join(character if _is_harmless(character) else "_" for character in padded)
-    return _finish(clean, text) or missing
+    return _finish(_cleaned(text), text) or missing
+
+
+def rule_folder(name: str) -> str:
+    """Name the folder of a rule: a component without marks, as it was called before names kept them.
+
+    What lies there is found by this name: it must not change with a version of the program.
+    """
+    without_marks = "".join("_" if _is_mark(character) else character for character in _cleaned(name))
+    return _finish(without_marks, name) or UNKNOWN
 
 
 def family_name(PatientName: str) -> str:
@@ -96,9 +109,25 @@ def _unique(name: str, identity: str, taken: set[str]) -> str:
     return told_apart(name, identity) if name in taken else name
 
 
+def _cleaned(text: str) -> str:
+    clean: list[str] = []
+    has_base = False
+    for character in unicodedata.normalize("NFC", text).strip(" \0"):
+        # A mark belongs to the letter before; on its own, or on a separator, it would change how that looks.
+        is_kept = has_base if _is_mark(character) else _is_harmless(character)
+        clean.append(character if is_kept else "_")
+        has_base = is_kept and character not in "._-"
+    return "".join(clean)
+
+
 def _is_harmless(character: str) -> bool:
     category = unicodedata.category(character)
-    return category[0] == "L" or category == "Nd" or character in "._-"
+    return (category[0] == "L" or category == "Nd" or character in "._-") and character not in _INVISIBLE
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is a vowel sign or an accent of a letter: without them, many scripts can't be read."""
+    return unicodedata.category(character) in ("Mn", "Mc") and not _INVISIBLE_MARK.fullmatch(character)
 
 
 def _finish(name: str, original: str) -> str:
@@ -113,4 +142,8 @@ def _cut(name: str, original: str, limit_bytes: int) -> str:
     if len(data) <= limit_bytes:
         return name
     suffix = "-" + hashlib.sha256(original.encode(errors="surrogatepass")).hexdigest()[:HASH_DIGITS]
-    return data[: limit_bytes - len(suffix)].decode(errors="ignore") + suffix
+    kept = data[: limit_bytes - len(suffix)].decode(errors="ignore")
+    # A letter goes with all its marks.
+    while kept and _is_mark(name[len(kept)]):
+        kept = kept[:-1]
+    return kept + suffix

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from autorthanc_spool.deidentify.elements import (
@@ -17,6 +18,7 @@ from autorthanc_spool.deidentify.elements import (
     Encoding,
 )
 from autorthanc_spool.deidentify.errors import Malformed, Unsupported
+from autorthanc_spool.deidentify.unknown_vr import Ahead
 
 PREAMBLE = bytes(128) + b"DICM"
 
@@ -100,20 +102,35 @@ def _file_meta(data: memoryview, start: int) -> tuple[str | None, int]:
         group, number, name, length = EXPLICIT_LITTLE.short_header.unpack_from(data, at)
         if group != 0x0002:
             break
-        vr = VR_OF_BYTES.get(name)
+        vr, value = VR_OF_BYTES.get(name), at + 8
         if vr is None:
-            raise Malformed("the file meta information isn't in explicit VR")
-        value = at + 8
-        if vr in LONG_VRS:
+            value, length = _form_of_unknown(data, at)
+        elif vr in LONG_VRS:
             if at + 12 > len(data):
                 break
             value, (length,) = at + 12, EXPLICIT_LITTLE.long.unpack_from(data, at + 8)
         if value + length > len(data):
             raise Malformed("the file ends within its file meta information")
-        if number == _TRANSFER_SYNTAX:
+        # Of an element that comes twice the first counts, as in DCMTK and so in Orthanc.
+        if number == _TRANSFER_SYNTAX and syntax is None:
             syntax = bytes(data[value : value + length]).decode("latin-1").strip(" \0")
         at = value + length
     return syntax, at
+
+
+def _form_of_unknown(data: memoryview, at: int) -> tuple[int, int]:
+    """Tell where a value of unknown VR begins, and its length: the one after which the file goes on (`unknown_vr`)."""
+    found = {value + length: (value, length) for value, length in Ahead(data, len(data), EXPLICIT_LITTLE).forms(at)}
+    going_on = [form for end, form in found.items() if _goes_on(data, end)]
+    if len(going_on) != 1:
+        raise Malformed("the file meta information isn't in explicit VR")
+    return going_on[0]
+
+
+def _goes_on(data: memoryview, at: int) -> bool:
+    """Whether file meta information goes on here, or the data set begins, with its first group in either byte order."""
+    group = bytes(data[at : at + 2])
+    return (group == b"\2\0" and bytes(data[at + 4 : at + 6]) in VR_OF_BYTES) or group in (b"\x08\0", b"\0\x08")
 
 
 def _guessed(data: memoryview, start: int, has_preamble: bool) -> TransferSyntax:
@@ -130,7 +147,8 @@ def _guessed(data: memoryview, start: int, has_preamble: bool) -> TransferSyntax
 
 
 def _known(syntax: str) -> TransferSyntax:
-    uid = UID(syntax)
+    # Otherwise pydicom warns of what it finds there, and shows it.
+    uid = UID(syntax, IGNORE)
     if uid.is_private or uid.type != "Transfer Syntax":
         raise Unsupported("the file is in a transfer syntax that isn't one of DICOM's")
     if syntax.startswith(_ELSEWHERE):

@@ -18,6 +18,9 @@ SHORT_VRS: Final = frozenset(
     {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM"}
     | {"UI", "UL", "US"}
 )
+# Stands for a VR that isn't one of these.
+NO_VR: Final = "??"
+
 VR_OF_BYTES: Final = {vr.encode(): vr for vr in LONG_VRS | SHORT_VRS}
 
 # The longest value that fits into a length of 16 bits and is even.
@@ -76,7 +79,7 @@ class Element:
     """One element in a buffer: header from `start`, value from `value`, all of it up to `end`.
 
     `items` are the items of a sequence, `fragments` the number of fragments of encapsulated pixel data. `vr` is the
-    file's, in implicit VR the dictionary's, and UN where neither knows it.
+    file's, in implicit VR the dictionary's, and UN where neither knows it; NO_VR where the file's isn't one of DICOM's.
     """
 
     tag: int

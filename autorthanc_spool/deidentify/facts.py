@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from autorthanc_spool.deidentify import text
-from autorthanc_spool.deidentify.elements import DataSet, Element
+from autorthanc_spool.deidentify.elements import NO_VR, DataSet, Element, tag_text
 from autorthanc_spool.deidentify.errors import Malformed
 from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID
 from autorthanc_spool.deidentify.pseudonym import Patient
@@ -25,6 +25,15 @@ _IDENTITY = {
     STUDY_INSTANCE: "StudyInstanceUID",
     SERIES_INSTANCE: "SeriesInstanceUID",
 }
+
+# Of these, the VR must be known: without them, a file is no instance, or its pixels can't be read. NumberOfFrames,
+# SamplesPerPixel, PhotometricInterpretation, PlanarConfiguration, Rows, Columns, BitsAllocated, BitsStored, HighBit,
+# PixelRepresentation, and pixel data.
+_ESSENTIAL = (
+    *_IDENTITY,
+    *(0x00280000 | number for number in (0x02, 0x04, 0x06, 0x08, 0x10, 0x11, 0x100, 0x101, 0x102, 0x103)),
+    *(0x7FE00008, 0x7FE00009, 0x7FE00010),
+)
 
 
 def folded(text: str) -> str:
@@ -107,3 +116,7 @@ class Facts:
             raise Malformed(f"the file has no {' and no '.join(missing)}, so it is no image or document of a study")
         if not re.fullmatch(r"[0-9.]{1,64}", self.text(SOP_CLASS), re.ASCII):
             raise Malformed("the file's SOPClassUID is no UID")
+        for tag in _ESSENTIAL:
+            element = self.element(tag)
+            if element is not None and element.vr == NO_VR:
+                raise Malformed(f"{tag_text(tag)}, which the file can't do without, has no known value representation")

@@ -7,7 +7,7 @@ whenever and wherever.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydicom.datadict import keyword_for_tag
 
@@ -21,7 +21,7 @@ from autorthanc_spool.deidentify.output import Piece
 from autorthanc_spool.deidentify.pixels import check_pixels
 from autorthanc_spool.deidentify.policy import Policy
 from autorthanc_spool.deidentify.profile import Profile
-from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, plain
 from autorthanc_spool.deidentify.reader import Reader
 from autorthanc_spool.deidentify.values import Subject, Values
 from autorthanc_spool.deidentify.walk import Walk
@@ -31,13 +31,17 @@ from autorthanc_spool.rules.model import Keep
 
 @dataclass(frozen=True)
 class Identity:
-    """What a file is called by now; by how many days its dates were moved back, None where dates are taken out."""
+    """What a file is called by now; by how many days its dates were moved back, None where dates are taken out.
+
+    `issuer` is who gave the PatientID by the file itself, "" where it doesn't say; it stays in this program.
+    """
 
     pseudonym: str
     days_back: int | None
     StudyInstanceUID: str
     SeriesInstanceUID: str
     SOPInstanceUID: str
+    issuer: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,15 @@ class Deidentified:
 
 
 class Deidentifier:
-    """De-identifies files under one profile. Not for several threads at once."""
+    """De-identifies files under one profile. Not for several threads at once.
 
-    def __init__(self, profile: Profile, pseudonymiser: Pseudonymiser) -> None:
+    Which patient a file is about is told by its PatientID, and by the study's `issuer` unless that is None.
+    """
+
+    def __init__(self, profile: Profile, pseudonymiser: Pseudonymiser, issuer: str | None = None) -> None:
         self._profile = profile
         self._pseudonymiser = pseudonymiser
+        self._issuer = issuer
         self._policy = Policy(profile.options)
 
     def file(self, data: memoryview) -> Deidentified | Held:
@@ -94,15 +102,17 @@ class Deidentifier:
         facts = Facts(buffer, data_set)
         facts.check_identity()
         options = self._profile.options
-        patient = facts.patient()
-        identity = self._identity(facts, patient)
+        named = facts.patient()
+        patient = replace(named, IssuerOfPatientID=self._issuer or "")
+        identity = self._identity(facts, patient, plain(named.IssuerOfPatientID))
         reason = reason_to_withhold(facts, options)
         if reason:
             return Held(identity, reason)
         check_pixels(facts, syntax.is_encapsulated, syntax.is_video, buffer)
         shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
         is_listed = self._profile.table is not None
-        subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed)
+        has_issuers = self._issuer is not None
+        subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers)
         values = Values(buffer, subject, identifiers_of(buffer, data_set, options.keep))
         instead = added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
@@ -124,12 +134,11 @@ class Deidentifier:
         """Give the UID that stands for one."""
         return uid if self._profile.keeps(Keep.UIDS) else self._pseudonymiser.uid(uid)
 
-    def _identity(self, facts: Facts, patient: Patient) -> Identity:
-        return Identity(
-            self.pseudonym(patient),
-            self._days_back(patient),
-            *(self.new_uid(facts.text(tag)) for tag in (STUDY_INSTANCE, SERIES_INSTANCE, SOP_INSTANCE)),
+    def _identity(self, facts: Facts, patient: Patient, issuer: str) -> Identity:
+        study, series, instance = (
+            self.new_uid(facts.text(tag)) for tag in (STUDY_INSTANCE, SERIES_INSTANCE, SOP_INSTANCE)
         )
+        return Identity(self.pseudonym(patient), self._days_back(patient), study, series, instance, issuer)
 
     def _days_back(self, patient: Patient) -> int | None:
         if self._profile.keeps(Keep.MODIFIED_DATES):

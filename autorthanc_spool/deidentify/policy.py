@@ -35,9 +35,9 @@ class Verdict(Enum):
     TEXT = auto()
     WORD = auto()
     MASK = auto()
-    CHARACTER_SET = auto()
     WALK = auto()
     WALK_CLEANING = auto()
+    REFERENCES = auto()
 
 
 class Decision(NamedTuple):
@@ -52,6 +52,7 @@ REMOVE = Decision(Verdict.REMOVE)
 
 CHARACTER_SET = 0x00080005
 TIMEZONE = 0x00080201
+REFERENCED_STUDY = 0x00081110
 PATIENT_NAME = 0x00100010
 PATIENT_ID = 0x00100020
 TEXT_VALUE = 0x0040A160
@@ -72,7 +73,8 @@ _OPAQUE_DATA = frozenset(
     | {"ICCProfile", "FillPattern", "WeightingLookupTableData"}
 )
 
-# Sequences of references, of which the new UIDs make a dummy that still is right.
+# Sequences of references (ReferencedPerformedProcedureStepSequence), of which the new UIDs make a dummy that still is
+# right.
 _REFERENCES = frozenset({0x00081111})
 
 # Attributes that the table doesn't list although they can identify, each for its reason.
@@ -206,7 +208,7 @@ class Policy:
             return self._of_uids(_is_kind(tag))
         if "UR" in (known, vr):
             return Decision(Verdict.TEXT) if keyword_for_tag(tag) in _HARMLESS_ADDRESSES else REMOVE
-        return Decision(Verdict.CHARACTER_SET) if tag == CHARACTER_SET else _of_content(tag, known, vr)
+        return _of_content(tag, known, vr)
 
     def _of_uids(self, is_kind: bool = False) -> Decision:
         return Decision(Verdict.KIND if is_kind or Keep.UIDS in self._options.keep else Verdict.NEW_UID)
@@ -250,8 +252,8 @@ def _is_binary(known: str) -> bool:
 def _of_sequence(tag: int, code: Code) -> Decision:
     if code is Code.CLEAN:
         return Decision(Verdict.WALK_CLEANING)
-    if code is Code.DUMMY and tag not in _REFERENCES:
-        return Decision(Verdict.DUMMY)
+    if code is Code.DUMMY:
+        return Decision(Verdict.REFERENCES if tag in _REFERENCES else Verdict.DUMMY)
     # To keep a sequence is to clean what is in it (PS3.15 section E.1.1).
     return Decision(Verdict.WALK)
 

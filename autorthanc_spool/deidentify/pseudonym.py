@@ -11,7 +11,8 @@ text in UTF-8, NUL for one zero byte, and big-endian numbers:
                      the version is set to 8 and the variant to binary 10, as in every UUID (RFC 9562 section 5.8)
 
 PatientID and issuer are decoded by the file's character set, NUL taken out, NFC, and stripped of spaces; a UID is
-stripped of spaces and NUL.
+stripped of spaces and NUL. IssuerOfPatientID is empty, whatever a file names, except where a rule holds patients of two
+issuers apart (`issuers.py`).
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ class Patient:
 
     def message(self) -> bytes:
         """The bytes that stand for this patient."""
-        if not _plain(self.PatientID):
-            return b"study\0" + _plain(self.StudyInstanceUID).encode()
-        return f"id\0{_plain(self.IssuerOfPatientID)}\0{_plain(self.PatientID)}".encode(errors="surrogatepass")
+        if not plain(self.PatientID):
+            return b"study\0" + plain(self.StudyInstanceUID).encode()
+        return f"id\0{plain(self.IssuerOfPatientID)}\0{plain(self.PatientID)}".encode(errors="surrogatepass")
 
 
 class Pseudonymiser:
@@ -98,5 +99,6 @@ def _digest(key: bytes, message: bytes) -> bytes:
     return hmac.digest(key, message, "sha256")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Bring an identifier into the form that counts."""
     return unicodedata.normalize("NFC", text.replace("\0", "")).strip(" ")

@@ -17,6 +17,7 @@ from autorthanc_spool.deidentify.elements import (
     ITEM,
     ITEM_END,
     LONG_VRS,
+    NO_VR,
     SEQUENCE_END,
     UNDEFINED,
     VR_OF_BYTES,
@@ -26,6 +27,7 @@ from autorthanc_spool.deidentify.elements import (
     tag_text,
 )
 from autorthanc_spool.deidentify.errors import Malformed
+from autorthanc_spool.deidentify.unknown_vr import unknown_form
 
 # Real data sets nest four or five deep, structured reports a dozen; Orthanc 1.10.1 dies at 50.
 MAX_DEPTH = 64
@@ -102,7 +104,7 @@ class Reader:
             raise Malformed(f"{tag_text(tag)} at byte {at} has {length} bytes, but only {end - value} follow")
         if vr == "SQ":
             element.items, _ = self._items(value, element.end, encoding, depth + 1, False)
-        elif vr == "UN" and length and encoding.explicit and known_vr(tag) == "SQ":
+        elif vr in ("UN", NO_VR) and length and encoding.explicit and known_vr(tag) == "SQ":
             element.items = self.items_of_unknown(element, encoding)
         return element
 
@@ -116,9 +118,9 @@ class Reader:
         tag = group << 16 | number
         vr = VR_OF_BYTES.get(name)
         if vr is None:
-            if group != 0xFFFE:
-                raise Malformed(f"{tag_text(tag)} at byte {at} has no known value representation")
-            return tag, "", at + 8, encoding.long.unpack_from(self.buffer, at + 4)[0]
+            if group == 0xFFFE:
+                return tag, "", at + 8, encoding.long.unpack_from(self.buffer, at + 4)[0]
+            return tag, NO_VR, *unknown_form(self.buffer, at, end, encoding)
         if vr not in LONG_VRS:
             return tag, vr, at + 8, length
         if end - at < 12:
@@ -133,7 +135,7 @@ class Reader:
         if element.vr == "UN":
             # PS3.5 section 6.2.2: a value of unknown VR and undefined length is a sequence in implicit VR.
             encoding = IMPLICIT_LITTLE
-        elif element.vr != "SQ":
+        elif element.vr not in ("SQ", NO_VR):
             raise Malformed(f"{tag_text(element.tag)} at byte {element.start} may not have an undefined length")
         element.items, element.end = self._items(element.value, element.end, encoding, depth + 1, True)
         return element
@@ -160,20 +162,28 @@ class Reader:
         return items, at
 
     def _item(self, at: int, end: int, length: int, encoding: Encoding, depth: int) -> tuple[DataSet, int]:
-        encoding = self._item_encoding(at, end, encoding)
+        if length != UNDEFINED and at + length > end:
+            raise Malformed(f"the item at byte {at} has {length} bytes, but only {end - at} follow; the file is cut")
+        if self._may_be_implicit(at, end, encoding):
+            try:
+                return self._item_content(at, end, length, IMPLICIT_LITTLE, depth)
+            except Malformed:
+                # Or it begins with an element of unknown VR.
+                pass
+        return self._item_content(at, end, length, encoding, depth)
+
+    def _item_content(self, at: int, end: int, length: int, encoding: Encoding, depth: int) -> tuple[DataSet, int]:
         if length == UNDEFINED:
             item = self._elements(at, end, encoding, depth, delimited=True)
             return item, item.end + 8
-        if at + length > end:
-            raise Malformed(f"the item at byte {at} has {length} bytes, but only {end - at} follow; the file is cut")
         return self._elements(at, at + length, encoding, depth), at + length
 
-    def _item_encoding(self, at: int, end: int, encoding: Encoding) -> Encoding:
+    def _may_be_implicit(self, at: int, end: int, encoding: Encoding) -> bool:
         # Some writers put items in implicit VR into files in explicit VR (pydicom issues 1035 and 1067).
         if not encoding.explicit or encoding.big or end - at < 8:
-            return encoding
+            return False
         group, _, name, _ = encoding.short_header.unpack_from(self.buffer, at)
-        return encoding if name in VR_OF_BYTES or group == 0xFFFE else IMPLICIT_LITTLE
+        return name not in VR_OF_BYTES and group != 0xFFFE
 
     def _item_header(self, at: int, end: int, encoding: Encoding) -> tuple[int, int]:
         if end - at < 8:

@@ -33,6 +33,9 @@ def readings(value: bytes, sets: text.CharacterSets, vr: str = "LO") -> set[str]
     if not value.isascii():
         with suppress(UnicodeDecodeError):
             found.add(value.decode())
+        if any("\ufffd" in one for one in found):
+            # Not in this set either; byte for byte, at least the same is found.
+            found.add(value.decode("latin-1"))
     return found
 
 

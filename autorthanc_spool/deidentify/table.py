@@ -42,6 +42,10 @@ RESOLVED: Mapping[str, Code] = {
     "X/Z/U*": Code.REPLACE_UIDS,
 }
 
+# ReferencedStudySequence is of type 3 in a study and in a request's attributes, where it may not be without items
+# (PS3.3 tables C.7-3 and 10-9). Where it is of type 2, in a report, `walk` leaves an empty one.
+_RESOLVED_OTHERWISE: Mapping[int, Code] = {0x00081110: Code.REMOVE}
+
 _COLUMNS: Mapping[Keep, str] = {
     Keep.MODIFIED_DATES: "retain_modified_dates",
     Keep.FULL_DATES: "retain_full_dates",
@@ -66,7 +70,7 @@ class Row:
     @property
     def basic(self) -> Code:
         """What the basic profile does."""
-        return RESOLVED[self.action]
+        return _RESOLVED_OTHERWISE.get(self.tag) or RESOLVED[self.action]
 
     def code(self, options: AnonymiseOptions) -> Code:
         """What is done under a rule's options; cleaning goes before keeping where two options disagree."""

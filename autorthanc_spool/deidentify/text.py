@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import warnings
 
-from pydicom.charset import convert_encodings, decode_bytes, python_encoding
+from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
+
+from autorthanc_spool.deidentify.character_sets import encoding_of, known_or_default, names_of
 
 # ISO 646, what a data set has that names no character set; Python's superset of it reads any byte.
 DEFAULT = ("iso8859",)
 
 _ESCAPE = 0x1B
 
-_OF_DICOM = frozenset(
-    one for encodings in python_encoding.values() for one in ([encodings] if isinstance(encodings, str) else encodings)
-)
-
 CharacterSets = tuple[str, ...]
 
 
 def character_sets(value: bytes) -> CharacterSets:
     """Turn the value of SpecificCharacterSet into Python's names; what isn't known reads as the default."""
-    names = value.decode("ascii", "replace").split("\\")
+    names = names_of(value)
+    if len(names) == 1:
+        return (encoding_of(names[0]),)
     with warnings.catch_warnings():
         # pydicom's warnings show the value.
         warnings.simplefilter("ignore")
-        try:
-            found = tuple(convert_encodings([name.strip(" \0") for name in names]))
-        except (LookupError, ValueError):
-            return DEFAULT
-    # pydicom takes names of Python's as well, with which ASCII could be made to read as something else.
-    return found if _OF_DICOM.issuperset(found) else DEFAULT
+        return tuple(convert_encodings([known_or_default(name) for name in names]))
 
 
 def decoded(value: bytes, sets: CharacterSets, vr: str = "LO") -> str:

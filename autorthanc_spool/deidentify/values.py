@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pydicom.charset import python_encoding
-
 from autorthanc_spool.deidentify import ages, dates, dummies, text
 from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
 from autorthanc_spool.deidentify.elements import DataSet, Element
@@ -40,13 +38,17 @@ Made = bytes | Verdict | None
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose file it is, and what that changes; `is_listed` says that a table gave the pseudonym."""
+    """Whose file it is, and what that changes.
+
+    `is_listed` says that a table gave the pseudonym, `has_issuers` that issuers tell patients apart.
+    """
 
     patient: Patient
     pseudonym: str
     shift: dates.Shift
     pseudonymiser: Pseudonymiser
     is_listed: bool
+    has_issuers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,6 @@ class Values:
             Verdict.TEXT: lambda place: self._cleaned(place, Strictness.TEXT),
             Verdict.WORD: lambda place: self._cleaned(place, Strictness.WORD),
             Verdict.MASK: self._masked,
-            Verdict.CHARACTER_SET: self._character_set,
         }
 
     def make(self, verdict: Verdict, element: Element, vr: str, sets: text.CharacterSets, pseudonym: str) -> Made:
@@ -101,7 +102,7 @@ class Values:
         if self._subject.is_listed:
             # Nobody but the table gives pseudonyms here.
             return ""
-        issuer = item.get(_ISSUER_OF_PATIENT_ID)
+        issuer = item.get(_ISSUER_OF_PATIENT_ID) if self._subject.has_issuers else None
         found = Patient(PatientID, self._text(issuer, sets) if issuer else "")
         return self._subject.pseudonymiser.pseudonym(found)
 
@@ -156,10 +157,6 @@ class Values:
         after = [dummy if self._identifiers.found_in(one, place.character_sets, strictness) else one for one in before]
         # What only all of them say together goes with all of them.
         return b"\\".join(after if after != before else [dummy] * len(before))
-
-    def _character_set(self, place: Place) -> Made:
-        names = [one.strip() for one in _plain(place.value).split("\\")]
-        return _kept_if(all(name in python_encoding for name in names))
 
 
 def _kept_if(found: object) -> Made:

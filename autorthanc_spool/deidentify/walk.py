@@ -6,13 +6,31 @@ sequence in which nothing changed is such a neighbour.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from autorthanc_spool.deidentify import dummies, text
-from autorthanc_spool.deidentify.elements import ITEM, ITEM_END, SEQUENCE_END, UNDEFINED, DataSet, Element, Encoding
+from autorthanc_spool.deidentify.character_sets import corrected, fits, names_of
+from autorthanc_spool.deidentify.elements import (
+    ITEM,
+    ITEM_END,
+    NO_VR,
+    SEQUENCE_END,
+    UNDEFINED,
+    DataSet,
+    Element,
+    Encoding,
+)
 from autorthanc_spool.deidentify.output import Output
-from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID, Decision, Policy, Verdict
+from autorthanc_spool.deidentify.policy import (
+    CHARACTER_SET,
+    PATIENT_ID,
+    REFERENCED_STUDY,
+    REMOVE,
+    Decision,
+    Policy,
+    Verdict,
+)
 from autorthanc_spool.deidentify.private import is_private, safe_elements, vr_of_private
 from autorthanc_spool.deidentify.reader import Reader, known_vr
 from autorthanc_spool.deidentify.values import Values
@@ -21,15 +39,29 @@ from autorthanc_spool.rules.model import PrivateElement
 _UNDEFINED_LENGTH = b"\xff\xff\xff\xff"
 _NOT_RESERVED = b"\0\0"
 
+# What is written in a data set's character set (PS3.5 section 6.1.2.3).
+_TEXTS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+
+
+# ReferencedRequestSequence of a report: its item has a ReferencedStudySequence, of type 2 (PS3.3 table C.17-2).
+_REFERENCED_REQUEST = 0x0040A370
+
+# What an item that refers to an object is made of (PS3.3 table 10-11): ReferencedSOPClassUID, ReferencedSOPInstanceUID.
+_REFERENCE = ((0x00081150, Verdict.KIND), (0x00081155, Verdict.NEW_UID))
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where the walk is: how elements and text are written here, whose they are, and what else is looked at."""
+    """Where the walk is: how elements and text are written here, whose they are, and what else is looked at.
+
+    `parent` is the tag of the sequence around, 0 at the top.
+    """
 
     encoding: Encoding
     character_sets: text.CharacterSets
     pseudonym: str
     cleaning: bool = False
+    parent: int = 0
 
 
 class Walk:
@@ -49,7 +81,7 @@ class Walk:
 
     def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes]]) -> Output:
         scope = self._scope_of(data_set, scope)
-        safe = safe_elements(data_set, self._buffer, self._safe) if self._safe else {}
+        safe = safe_elements(_readable(data_set), self._buffer, self._safe) if self._safe else {}
         replaced = {tag for tag, _ in waiting}
         out = Output()
         for element in data_set.elements:
@@ -57,7 +89,11 @@ class Walk:
                 out.put(waiting.pop()[1])
             if element.tag in replaced:
                 continue
-            if not is_private(element.tag):
+            if element.tag == CHARACTER_SET:
+                self._character_set(element, data_set, scope.encoding, out)
+            elif element.vr == NO_VR:
+                continue
+            elif not is_private(element.tag):
                 self._element(element, self._decide(element, scope), scope, out)
             elif element.tag in safe:
                 self._private(element, safe[element.tag], scope, out)
@@ -82,7 +118,31 @@ class Walk:
 
     def _decide(self, element: Element, scope: Scope) -> Decision:
         vr = element.vr if element.items is None else "SQ"
+        if element.tag == REFERENCED_STUDY and scope.parent == _REFERENCED_REQUEST:
+            decision = self._policy.decide(element.tag, vr)
+            return Decision(Verdict.EMPTY) if decision == REMOVE and vr == "SQ" else decision
         return (self._policy.decide_cleaning if scope.cleaning else self._policy.decide)(element.tag, vr)
+
+    def _character_set(self, element: Element, data_set: DataSet, encoding: Encoding, out: Output) -> None:
+        """Keep it by its defined term; without one, and where the text can't be in it, it goes."""
+        names = names_of(bytes(self._buffer[element.value : element.end])) if element.items is None else []
+        terms = corrected(names)
+        if not terms or (terms != names and len(terms) == 1 and not fits(terms[0], self._texts(data_set))):
+            return
+        if terms == names and element.vr == "CS":
+            self._keep(element, encoding, out)
+        else:
+            out.put(encoding.element(CHARACTER_SET, "CS", "\\".join(terms).encode()))
+
+    def _texts(self, data_set: DataSet) -> Iterator[bytes]:
+        """The texts of a data set, and of its items that name no character set of their own."""
+        for element in data_set.elements:
+            if element.items is not None:
+                for item in element.items:
+                    if item.get(CHARACTER_SET) is None:
+                        yield from self._texts(item)
+            elif _TEXTS.intersection((element.vr, known_vr(element.tag))):
+                yield bytes(self._buffer[element.value : element.end])
 
     def _private(self, element: Element, creator: str, scope: Scope, out: Output) -> None:
         vr = vr_of_private(element, creator)
@@ -100,7 +160,10 @@ class Walk:
             self._keep(element, scope.encoding, out)
         elif verdict in (Verdict.WALK, Verdict.WALK_CLEANING):
             cleaning = scope.cleaning or verdict is Verdict.WALK_CLEANING
-            self._sequence(element, replace(scope, cleaning=cleaning), out)
+            self._sequence(element, replace(scope, cleaning=cleaning, parent=element.tag), out)
+        elif verdict is Verdict.REFERENCES:
+            content = b"".join(self._reference(item, scope) for item in element.items or [])
+            out.put(scope.encoding.element(element.tag, "SQ", content))
         elif verdict is not Verdict.REMOVE:
             self._change(element, decision, scope, out, private_vr)
 
@@ -150,6 +213,20 @@ class Walk:
             out.put(scope.encoding.header(element.tag, element.vr, content.size))
         out.extend(content)
 
+    def _reference(self, item: DataSet, scope: Scope) -> bytes:
+        """Write the item of a reference, and nothing else that it holds; nothing where it refers to nothing."""
+        content = b""
+        for tag, verdict in _REFERENCE:
+            element = item.get(tag)
+            if element is None or element.items is not None:
+                return b""
+            made = self._values.make(verdict, element, "UI", scope.character_sets, scope.pseudonym)
+            value = made if isinstance(made, bytes) else bytes(self._buffer[element.value : element.end])
+            if not value.strip(b" \0"):
+                return b""
+            content += scope.encoding.element(tag, "UI", value)
+        return scope.encoding.item(content)
+
     def _item(self, walked: Output, item: DataSet, content: Output) -> None:
         is_undefined = self._is_undefined(item.start)
         content.put(item.encoding.header(ITEM, "", UNDEFINED if is_undefined else walked.size))
@@ -159,6 +236,11 @@ class Walk:
 
     def _is_undefined(self, value: int) -> bool:
         return self._buffer[value - 4 : value] == _UNDEFINED_LENGTH
+
+
+def _readable(data_set: DataSet) -> DataSet:
+    """A data set without what goes because its VR isn't known."""
+    return replace(data_set, elements=[element for element in data_set.elements if element.vr != NO_VR])
 
 
 def _single(vr: str | None) -> str:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
@@ -25,14 +25,19 @@ from autorthanc_spool.deidentify.pseudonym import Pseudonymiser
 
 @dataclass(frozen=True)
 class Recipe:
-    """How files are to be de-identified, until another recipe comes."""
+    """How files are to be de-identified, until another recipe comes.
+
+    `issuer` is the study's IssuerOfPatientID ("" where it names none), None where issuers play no part.
+    """
 
     profile: Profile
     key: Key
+    issuer: str | None = field(default=None, repr=False)
 
     def deidentifier(self) -> Deidentifier:
         """Make what does it."""
-        return Deidentifier(self.profile, Pseudonymiser(self.key, self.profile.options.project))
+        pseudonymiser = Pseudonymiser(self.key, self.profile.options.project)
+        return Deidentifier(self.profile, pseudonymiser, self.issuer)
 
 
 Answer = Deidentified | Held | DeidentificationError | PatientNotListed | ProgramMistake

@@ -213,7 +213,7 @@ def rules(tools: Tools) -> Iterator[Finding]:
         yield broken("rules", f"{one.name}.json can't be used", "`autorthanc-spool check` says what is wrong in it")
     active = [rule for rule in found.rules if rule.is_active]
     for rule in active:
-        yield from _rule_folder(tools.settings.output_path / naming.component(rule.name))
+        yield from _rule_folder(tools.settings.output_path / naming.rule_folder(rule.name))
     if not active:
         yield warning("rules", f"no rule in {folder} is active, so nothing is exported", "docs/rules.md tells how")
     elif not found.broken:

@@ -64,7 +64,11 @@ class PrivateElement:
 
 @dataclass(frozen=True)
 class AnonymiseOptions:
-    """How a rule anonymises. `pseudonym_table` is a file name beside the rules, `fixed` is keyword and value."""
+    """How a rule anonymises. `pseudonym_table` is a file name beside the rules, `fixed` is keyword and value.
+
+    `issuer` says whether one PatientID of two issuers is one patient or two, `malformed` what becomes of a file that
+    can't be read.
+    """
 
     project: str
     keep: frozenset[Keep] = frozenset()
@@ -73,6 +77,8 @@ class AnonymiseOptions:
     fixed: tuple[tuple[str, str], ...] = ()
     burned_in: Literal["withhold", "allow"] = "withhold"
     structured: Literal["withhold", "clean"] = "withhold"
+    issuer: Literal["ignore", "apart"] = "ignore"
+    malformed: Literal["fail", "withhold"] = "fail"
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ class Rule:
     @property
     def folder(self) -> str:
         """The rule's folder below the output."""
-        return naming.component(self.name)
+        return naming.rule_folder(self.name)
 
     @property
     def publishes(self) -> bool:
@@ -187,5 +193,7 @@ def _anonymise_content(options: AnonymiseOptions) -> dict[str, Any]:
         "fixed": dict(options.fixed),
         "burned_in": options.burned_in if options.burned_in != "withhold" else None,
         "structured": options.structured if options.structured != "withhold" else None,
+        "issuer": options.issuer if options.issuer != "ignore" else None,
+        "malformed": options.malformed if options.malformed != "fail" else None,
     }
     return {"project": options.project} | {key: value for key, value in content.items() if value}

@@ -9,13 +9,18 @@ from autorthanc_spool.rules.located_json import Array
 from autorthanc_spool.rules.model import AnonymiseOptions, Keep, PrivateElement, ZipOptions
 from autorthanc_spool.rules.reader import Item, Reader, take
 
-ANONYMISE_KEYS = ("Keep", "SafePrivate", "Project", "PseudonymTable", "Set", "BurnedIn", "Structured")
+ANONYMISE_KEYS = (
+    *("Keep", "SafePrivate", "Project", "PseudonymTable", "Issuer", "Set"),
+    *("BurnedIn", "Structured", "Malformed"),
+)
 PRIVATE_KEYS = ("Creator", "Group", "Element")
 ZIP_KEYS = ("Compression",)
 
 _KEEP = {str(keep): keep for keep in Keep}
 _BURNED_IN: dict[str, Literal["withhold", "allow"]] = {"withhold": "withhold", "allow": "allow"}
 _STRUCTURED: dict[str, Literal["withhold", "clean"]] = {"withhold": "withhold", "clean": "clean"}
+_ISSUER: dict[str, Literal["ignore", "apart"]] = {"ignore": "ignore", "apart": "apart"}
+_MALFORMED: dict[str, Literal["fail", "withhold"]] = {"fail": "fail", "withhold": "withhold"}
 _COMPRESSION: dict[str, Literal["fast", "stored"]] = {"fast": "fast", "stored": "stored"}
 
 _NOT_BLANK = re.compile(r".*\S.*")
@@ -39,6 +44,8 @@ def anonymise(reader: Reader, item: Item, rule_name: str) -> AnonymiseOptions:
         fixed=take(members, "Set", lambda one: _fixed(reader, one), ()),
         burned_in=take(members, "BurnedIn", lambda one: reader.word(one, _BURNED_IN), "withhold"),
         structured=take(members, "Structured", lambda one: reader.word(one, _STRUCTURED), "withhold"),
+        issuer=take(members, "Issuer", lambda one: _issuer(reader, one, "PseudonymTable" in members), "ignore"),
+        malformed=take(members, "Malformed", lambda one: reader.word(one, _MALFORMED), "fail"),
     )
 
 
@@ -54,6 +61,14 @@ def _keep(reader: Reader, item: Item) -> frozenset[Keep]:
     if kept >= {Keep.MODIFIED_DATES, Keep.FULL_DATES}:
         reader.wrong(item, "one of the two", found=f"{Keep.MODIFIED_DATES} and {Keep.FULL_DATES}")
     return kept
+
+
+def _issuer(reader: Reader, item: Item, has_table: bool) -> Literal["ignore", "apart"] | None:
+    found = reader.word(item, _ISSUER)
+    if found == "apart" and has_table:
+        hint = "a table knows patients by their PatientID alone"
+        reader.wrong(item, 'no "apart" beside PseudonymTable', hint, found='"apart"')
+    return found
 
 
 def _table(reader: Reader, item: Item) -> str | None:

@@ -185,7 +185,7 @@ class Deleter:
         return self._carry_out(claim, deletion)
 
     def _with_gone(self, record: Record, files: set[str]) -> Record:
-        outputs = {f"{naming.component(rule)}/{entry.name}" for rule, entry in record.entries.items() if entry.name}
+        outputs = {f"{naming.rule_folder(rule)}/{entry.name}" for rule, entry in record.entries.items() if entry.name}
         return replace(
             record,
             gone=tuple(sorted(files.union(record.gone))),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from autorthanc_spool.actions.issuers import issuers_of_files, issuers_of_series
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import ResourceMissing, SpoolError, UsageError
@@ -21,8 +22,6 @@ from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.rules import AnonymiseOptions
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
-
-_ISSUER_OF_PATIENT_ID = "0010,0021"
 
 
 def reidentify(tools: Tools, options: AnonymiseOptions, pseudonym: str, file: Path | None) -> Patient:
@@ -35,7 +34,7 @@ def reidentify(tools: Tools, options: AnonymiseOptions, pseudonym: str, file: Pa
     for PatientID in table.patients(pseudonym.strip()) if table else ():
         return Patient(PatientID)
     key = Keyring(tools.settings.pseudonym_key_file, tools.spool).recorded()
-    candidates = _of_file(file) if file else _in_orthanc(tools.orthanc)
+    candidates = _of_file(file) if file else _in_orthanc(tools.orthanc, is_apart=options.issuer == "apart")
     is_wanted = _is_of(pseudonym, key, options.project)
     found = next(filter(is_wanted, candidates), None)
     if found is None:
@@ -76,30 +75,29 @@ def _of_file(path: Path) -> Iterator[Patient]:
     for line in lines:
         PatientID, _, issuer = line.partition("\t")
         if PatientID.strip():
+            yield Patient(unicodedata.normalize("NFC", PatientID))
             yield Patient(unicodedata.normalize("NFC", PatientID), issuer)
 
 
-def _in_orthanc(orthanc: Orthanc) -> Iterator[Patient]:
-    """All patients in Orthanc: by their IDs alone first, as issuers are rare and have to be read from files."""
+def _in_orthanc(orthanc: Orthanc, *, is_apart: bool) -> Iterator[Patient]:
+    """All patients in Orthanc: by their IDs alone first, as issuers rarely count, and have to be read from files."""
     orthanc.system()
     studies = orthanc.study_resources()
     for study in studies:
         yield _patient(study)
-    for study in studies:
-        yield from _with_issuers(orthanc, study)
+    for every_file in (False, True) if is_apart else (False,):
+        for study in studies:
+            yield from _with_issuers(orthanc, study, every_file=every_file)
 
 
-def _with_issuers(orthanc: Orthanc, study: Resource) -> Iterator[Patient]:
+def _with_issuers(orthanc: Orthanc, study: Resource, *, every_file: bool) -> Iterator[Patient]:
     try:
         whole = orthanc.with_instances(orthanc.resource(study.level, study.resource_id))
-        read = orthanc.with_first_instances(whole, frozenset(series.resource_id for series in whole.series))
+        for issuer in (issuers_of_files if every_file else issuers_of_series)(orthanc, whole):
+            yield replace(_patient(study), IssuerOfPatientID=issuer)
     except ResourceMissing:
         # It was deleted since the list was made.
         return
-    for series in read.series:
-        issuer = (series.first_instance_tags or {}).get(_ISSUER_OF_PATIENT_ID, "")
-        if issuer:
-            yield replace(_patient(study), IssuerOfPatientID=issuer)
 
 
 def _patient(study: Resource) -> Patient:

@@ -104,7 +104,7 @@ class Surroundings:
             problem = outcome.problem
             if problem and problem.wakes_on in _OF_OUTPUT:
                 self._troubles.begin(OUTPUT, f"{problem.text}; what would be published waits")
-                self._lack = _Lack(naming.component(rule), outcome.needed_bytes)
+                self._lack = _Lack(naming.rule_folder(rule), outcome.needed_bytes)
             elif outcome.word == Word.PUBLISHED and self._lack and not self._lack.shows:
                 self._end_output_trouble()
 

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from autorthanc_spool.actions.anonymise import Anonymiser
+from autorthanc_spool.actions.issuers import Issuers
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.errors import (
@@ -75,14 +76,19 @@ def make_spool(settings: Settings) -> Spool:
 
 def tools(settings: Settings, stop: threading.Event, spool: Spool) -> Tools:
     """Put everything together that a processor works with."""
+    client = orthanc(settings)
     return Tools(
         settings=settings,
         spool=spool,
-        orthanc=orthanc(settings),
+        orthanc=client,
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
         output=Output(settings.output_path, _owner(settings), settings.umask),
-        anonymiser=Anonymiser(Keyring(settings.pseudonym_key_file, spool), PseudonymTables(settings.rules_path)),
+        anonymiser=Anonymiser(
+            Keyring(settings.pseudonym_key_file, spool),
+            PseudonymTables(settings.rules_path),
+            Issuers(client, spool.ledger),
+        ),
         audit=AuditLog(settings.audit_log, socket.gethostname(), _owner(settings)),
         clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing
@@ -103,7 +109,7 @@ def orthanc(settings: Settings) -> Orthanc:
 
 def rulebook(settings: Settings, spool: Spool) -> Rulebook:
     """Open the folder of rules."""
-    return Rulebook(settings.rules_path, spool.root / "state" / "rules", folder_name=naming.component)
+    return Rulebook(settings.rules_path, spool.root / "state" / "rules", folder_name=naming.rule_folder)
 
 
 def run(settings: Settings, *, once: bool) -> int:

@@ -1,5 +1,6 @@
-"""The DICOM files that pydicom's own package holds; nothing is fetched."""
+"""The DICOM files that pydicom's own package holds, and what dciodvfy says of a file; nothing is fetched."""
 
+import subprocess
 from pathlib import Path
 
 import pydicom
@@ -13,3 +14,13 @@ def path(name: str) -> Path:
 
 def names() -> list[str]:
     return sorted(found.name for found in FOLDER.glob("*.dcm"))
+
+
+def errors_of(data: bytes, folder: Path) -> set[str]:
+    """The lines of errors that dciodvfy prints about a file."""
+    path = folder / "file.dcm"
+    path.write_bytes(data)
+    done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, errors="replace", check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert lines, "dciodvfy says nothing at all"
+    return {line for line in lines if line.startswith("Error")}

@@ -70,7 +70,11 @@ class Site:
 
     def run(self, *arguments: str, expect: int | None = 0, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        if self.has_spool and arguments[0] not in ("run", "demo", "init", "up") and not (self.spool / "incoming").exists():
+        if (
+            self.has_spool
+            and arguments[0] not in ("run", "demo", "init", "up")
+            and not (self.spool / "incoming").exists()
+        ):
             Directories(self.spool, time.time).lay_out()
         done = subprocess.run(
             [sys.executable, "-m", "autorthanc_spool", *arguments],

@@ -1,4 +1,5 @@
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,22 @@ def resource(level: Level = Level.STUDY, **tags: str) -> Resource:
         ("MIResearch-1", "MIResearch_1"),
         ("study.zip", "study_zip"),
         ("山田", "山田"),
+        ("สมศักดิ์", "สมศักดิ์"),
+        ("देवेन्द्र", "देवेन्द्र"),
+        ("مُحمد", "مُحمد"),
+        ("דָּוִד", "דָּוִד"),
+        ("சுப்ரமணியம்", "சுப்ரமணியம்"),
+        ("မောင်", "မောင်"),
+        ("Nguye\u0302\u0303n", "Nguyễn"),
+        ("x\u0323\u0302", "x\u0323\u0302"),
+        ("\u0301abc", "_abc"),
+        ("\u0e34\u0e4c", "__"),
+        ("a/\u0301b", "a__b"),
+        ("a.\u0301b-\u0301c_\u0301", "a._b-_c__"),
+        ("\u0e2a\u200d\u0e21\u200c", "\u0e2a_\u0e21_"),
+        ("葛\U000e0100城", "葛_城"),
+        ("a\u034f\ufe0fb\u3164", "a__b_"),
+        ("1\u20e3", "1_"),
         ("", "UNKNOWN"),
         ("   ", "UNKNOWN"),
     ],
@@ -85,6 +102,30 @@ def test_long_names_are_cut_and_stay_different() -> None:
     assert first != second
 
 
+@pytest.mark.parametrize("length", range(60, 80))
+def test_a_long_name_is_cut_before_a_letter_never_between_a_letter_and_its_marks(length: int) -> None:
+    text = "x" * (length % 4) + "ดิ์" * length
+    name = naming.component(text)
+    kept, _, digits = name.rpartition("-")
+    assert len(digits) == naming.HASH_DIGITS
+    assert 180 < len(name.encode()) <= 200
+    assert kept.lstrip("x") == "ดิ์" * kept.count("ด")
+
+
+def test_a_letter_with_more_marks_than_fit_is_cut_as_a_whole() -> None:
+    name = naming.component("a" + "\u0323" * 300)
+    assert len(name) == 1 + naming.HASH_DIGITS
+    assert name.startswith("_")
+
+
+def test_the_folder_of_a_rule_is_called_as_it_always_was() -> None:
+    assert naming.rule_folder("trial-7") == "trial-7"
+    assert naming.rule_folder("สมอง t1") == "สมอง_t1"
+    assert naming.rule_folder("สมศักดิ์") == "สมศ_กด__"
+    assert naming.rule_folder("Mu\u0308ller") == "Müller"
+    assert naming.rule_folder("") == "UNKNOWN"
+
+
 def test_a_taken_name_gets_the_first_digits_of_the_id() -> None:
     assert naming.told_apart("P1-Doe-1", ID) == "P1-Doe-1-0a4b249f"
     assert len(naming.told_apart("x" * 200, ID).encode()) == 200
@@ -101,14 +142,22 @@ def assert_harmless(name: str) -> None:
     assert ".working" not in name.lower()
     assert "miresearch-" not in name.lower()
     assert unicodedata.normalize("NFC", name) == name
-    assert all(
-        unicodedata.category(character)[0] == "L" or unicodedata.category(character) == "Nd" or character in "._-"
-        for character in name
-    )
+    for before, character in pairwise("_" + name):
+        category = unicodedata.category(character)
+        is_mark = category in ("Mn", "Mc")
+        assert category[0] == "L" or category == "Nd" or character in "._-" or is_mark
+        # A mark is always on a letter, and nothing is invisible.
+        assert not (is_mark and before in "._-")
+        assert character not in "\u034f\u115f\u1160\u17b4\u17b5\u200b\u200c\u200d\u3164\ufe0f\uffa0"
 
 
 hostile = st.text(max_size=300) | st.lists(
-    st.sampled_from(["MIResearch", "-", ".WORKING", ".", "..", "/", "é", "e\u0301", "\u202e", "zip", "x" * 90])
+    st.sampled_from(
+        [
+            *("MIResearch", "-", ".WORKING", ".", "..", "/", "é", "e\u0301", "\u202e", "zip", "x" * 90),
+            *("สมศักดิ์" * 8, "न्द्र", "\u0301", "\u0e34", "\u200d", "\ufe0f", "\u3164"),
+        ]
+    )
 ).map("".join)
 
 

@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 
 from autorthanc_spool.actions import WORDS
 from autorthanc_spool.core.dicom import Level
@@ -277,6 +279,9 @@ def test_a_wrong_value_is_told_with_its_field(fields: dict[str, Any], told: str)
         ),
         ({"BurnedIn": "Allow"}, 'did you mean "allow"?'),
         ({"Structured": "keep"}, 'expected "withhold" or "clean"'),
+        ({"Issuer": "use"}, 'expected "ignore" or "apart"'),
+        ({"Issuer": "apart", "PseudonymTable": "p.csv"}, 'Anonymise.Issuer: found "apart", expected no "apart" beside'),
+        ({"Malformed": "skip"}, 'expected "fail" or "withhold"'),
         ({"keep": []}, "Anonymise.keep: found an unknown key"),
     ],
 )
@@ -298,6 +303,8 @@ def test_options_are_read() -> None:
             "Set": {"ClinicalTrialSiteID": "04"},
             "BurnedIn": "allow",
             "Structured": "clean",
+            "Issuer": "ignore",
+            "Malformed": "withhold",
         },
     )
     assert found.destination_modalities == ("A", "B")
@@ -311,7 +318,10 @@ def test_options_are_read() -> None:
         fixed=(("ClinicalTrialSiteID", "04"),),
         burned_in="allow",
         structured="clean",
+        malformed="withhold",
     )
+    apart = rule(Action="ANONYMISE", Anonymise={"Issuer": "apart"}).anonymise
+    assert apart == AnonymiseOptions("brain", issuer="apart")
 
 
 def test_the_project_is_the_rule_s_name_unless_it_says_another() -> None:
@@ -472,6 +482,8 @@ ANONYMISE_VALUES: dict[str, Any] = {
     "Set": {"ClinicalTrialSiteID": "04"},
     "BurnedIn": "allow",
     "Structured": "clean",
+    "Issuer": "apart",
+    "Malformed": "withhold",
 }
 
 
@@ -485,6 +497,8 @@ def test_the_digest_does_not_depend_on_order_or_on_defaults_that_are_written_out
         Zip={"Compression": "fast"},
         Anonymise={
             "Structured": "withhold",
+            "Issuer": "ignore",
+            "Malformed": "fail",
             "Keep": ["Device", "UIDs"],
             "Project": "brain",
             "Set": {},
@@ -519,7 +533,7 @@ def test_every_key_is_read() -> None:
         "Tags": [dict.fromkeys(TAG_KEYS, "") | {"TagName": "PatientID", "Level": "Study"}],
         "DestinationModality": "A",
         "Copies": True,
-        "Anonymise": ANONYMISE_VALUES,
+        "Anonymise": {**ANONYMISE_VALUES, "Issuer": "ignore"},
         "Zip": {"Compression": "fast"},
         "StorageCommitment": False,
         "DeleteFromOrthanc": False,
@@ -528,6 +542,29 @@ def test_every_key_is_read() -> None:
     assert set(ANONYMISE_VALUES) == set(ANONYMISE_KEYS)
     assert set(full["Zip"]) == set(ZIP_KEYS)  # type: ignore[call-overload]
     assert parse_rule("full", json.dumps(full).encode(), WORDS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"Issuer": "apart"},
+        {"Issuer": "ignore", "PseudonymTable": "p.csv"},
+        {"Issuer": "apart", "PseudonymTable": "p.csv"},
+        {"Issuer": "Apart"},
+        {"Issuer": None},
+        {"Malformed": "withhold"},
+        {"Malformed": "fail"},
+        {"Malformed": "allow"},
+        {"Malformed": True},
+    ],
+    ids=str,
+)
+def test_the_schema_takes_the_same_options_as_the_reader(options: dict[str, Any]) -> None:
+    schema = json.loads((Path(__file__).parents[2] / "automation_scripts/schema/rule.schema.json").read_text())
+    content = {"CheckOn": "Study", "IsActive": True, "Action": "ANONYMISE", "Tags": [], "Anonymise": options}
+    found = judged(json.dumps(content).encode())
+    assert Draft7Validator(schema).is_valid(content) == isinstance(found, Rule)
 
 
 def judged(data: bytes) -> Rule | RuleError:
