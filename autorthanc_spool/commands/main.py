@@ -217,14 +217,26 @@ def explain(settings: Settings, level: str, resource_id: str, as_json: bool) -> 
 
 @cli.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-def init(directory: Path) -> None:
+@click.option("--upgrade", "is_upgrade", is_flag=True, help="Bring what was laid out there to this version.")
+def init(directory: Path, is_upgrade: bool) -> None:
     """Lay out a site in DIR: Compose file, units, Lua script, examples, .env."""
-    from autorthanc_spool.site.init import Person, lay_out
+    from autorthanc_spool.site.init import Password, Person, add_password, lay_out
+    from autorthanc_spool.site.upgrade import upgrade
 
+    if is_upgrade:
+        upgraded = upgrade(directory)
+        for line in upgraded.lines():
+            click.echo(line)
+        click.echo(upgraded.next_steps(), err=True)
+        return
     person = Person(os.getuid(), os.getgid(), secrets.token_urlsafe(18))
     laid_out = lay_out(directory, person)
     for path in laid_out.written:
         click.echo(str(laid_out.directory / path))
+    if laid_out.password is Password.MISSING and sys.stdin.isatty():
+        asked = f"{directory / '.env'} has no password of Orthanc. A new one (nothing: one is made up)"
+        given = click.prompt(asked, default="", hide_input=True, show_default=False, err=True)
+        laid_out = add_password(laid_out, given or person.password)
     click.echo(laid_out.next_steps(), err=True)
 
 

@@ -277,7 +277,7 @@ def main() -> int:
 
 
 def _what_goes(options: argparse.Namespace) -> list[Path]:
-    return [CACHE / SITE, CACHE / options.engine / "containers"] if options.keep else [CACHE]
+    return [CACHE / SITE, CACHE / "image", CACHE / options.engine / "containers"] if options.keep else [CACHE]
 
 
 def _options() -> argparse.Namespace:
