@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from autorthanc_spool import doctor as examination
-from autorthanc_spool.commands import progress, views_upkeep
+from autorthanc_spool.commands import audit, progress, views_upkeep
 from autorthanc_spool.commands.options import Command, date_of, with_settings
 from autorthanc_spool.core.errors import SpoolError, UsageError
 from autorthanc_spool.run import prune as pruning
@@ -130,4 +130,4 @@ def reidentify(settings: Settings, pseudonym: str, rule_name: str, candidates: P
         click.echo(found.StudyInstanceUID)
 
 
-COMMANDS = (doctor, prune, reconcile, reidentify, replay)
+COMMANDS = (audit.command, doctor, prune, reconcile, reidentify, replay)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -28,7 +27,7 @@ from autorthanc_spool.output.folders import Output, RuleFolder, output_trouble
 from autorthanc_spool.rules import Rule
 from autorthanc_spool.run import plan
 from autorthanc_spool.run.rulebook import Rulebook
-from autorthanc_spool.settings import Settings
+from autorthanc_spool.settings import Settings, owners
 from autorthanc_spool.spool import audit
 from autorthanc_spool.spool.audit import Amount, AuditLog
 from autorthanc_spool.spool.spool import Claim, Spool
@@ -62,8 +61,8 @@ class Tools:
 
     @property
     def owner(self) -> tuple[int, int] | None:
-        """Whom new files are given to, UID and GID; only root can."""
-        return (self.settings.uid, self.settings.gid) if os.geteuid() == 0 else None
+        """Whom new folders of the spool are given to."""
+        return owners.of_spool(self.settings)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from autorthanc_spool.run.plan import Plan
 from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.run.reconcile import Sweep, reconcile
 from autorthanc_spool.run.rulebook import Rulebook, RuleSet
-from autorthanc_spool.settings import Settings
+from autorthanc_spool.settings import Settings, owners
 from autorthanc_spool.spool.audit import AuditLog
 from autorthanc_spool.spool.spool import Spool
 
@@ -56,7 +56,7 @@ def open_spool(settings: Settings) -> Spool:
     """Open the spool, and lay out what is missing of it."""
     spool = Spool(settings.spool_path, time.time)
     try:
-        spool.lay_out(_owner(settings))
+        spool.lay_out(owners.of_spool(settings))
     except OSError as error:
         raise SettingsError(
             [f"AUTORTHANC_SPOOL_PATH: the spool {settings.spool_path} can't be made or used: {error.strerror}"]
@@ -73,9 +73,9 @@ def tools(settings: Settings, stop: threading.Event) -> Tools:
         orthanc=orthanc(settings),
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
-        output=Output(settings.output_path, _owner(settings), settings.umask),
+        output=Output(settings.output_path, owners.of_output(settings), settings.umask),
         anonymiser=Anonymiser(Keyring(settings.pseudonym_key_file, spool), PseudonymTables(settings.rules_path)),
-        audit=AuditLog(settings.audit_log, socket.gethostname(), _owner(settings)),
+        audit=AuditLog(settings.audit_log, socket.gethostname(), settings.audit_key_file, owners.of_spool(settings)),
         clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing
         stop=stop,
@@ -245,17 +245,13 @@ def reconcile_now(settings: Settings) -> Sweep:
     return sweep
 
 
-def _owner(settings: Settings) -> tuple[int, int] | None:
-    return (settings.uid, settings.gid) if os.geteuid() == 0 else None
-
-
 def _check_folders(settings: Settings, roots: Roots) -> None:
     """Make the output at first use; refuse to start where the rules never were."""
     if not roots.knows("output") and not settings.output_path.exists():
         try:
             settings.output_path.mkdir(parents=True)
             settings.output_path.chmod(0o777 & ~settings.umask)
-            owner = _owner(settings)
+            owner = owners.of_output(settings)
             if owner:
                 os.chown(settings.output_path, *owner)
         except OSError as error:
