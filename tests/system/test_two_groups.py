@@ -95,7 +95,12 @@ def test_who_reads_the_output_gets_it_and_is_refused_by_the_spool(
     study = site.orthanc.upload(datasets.make_instance())
     site.orthanc.wait_stable(f"/studies/{study}")
     # One for the study, one for its series.
-    site.wait_states(incoming=2)
+    try:
+        site.wait_states(incoming=2, timeout_s=8)
+    except AssertionError:
+        print(site.orthanc.log.read_text()[-3000:])
+        print(site.orthanc.get("/changes"))
+        raise
     assert {(path.stat().st_uid, path.stat().st_gid) for path in site.markers("incoming")} == {(ORTHANC, SPOOL_GROUP)}
     run_once()
     assert site.states() == {"done": 2}
