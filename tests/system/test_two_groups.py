@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import load_settings
 from autorthanc_spool.site import folders
-from tests.helpers import datasets, trees
+from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer, orthanc_program
 from tests.helpers.site import Site
 
@@ -39,9 +40,17 @@ def as_user(user: int, group: int, *command: str) -> subprocess.CompletedProcess
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("site")
-    trees.open_to_all(made)
+def open_folder() -> Iterator[Path]:
+    """A folder that other users reach: not pytest's, which every session of pytest closes to them."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def folder(open_folder: Path) -> Path:
+    made = open_folder / "site"
+    made.mkdir()
     os.chown(made, PROCESSOR, SPOOL_GROUP)
     made.chmod(0o751)
     return made
@@ -49,23 +58,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def orthanc_of_another_user(
-    folder: Path, fresh_orthanc: Callable[..., OrthancServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> OrthancServer:
+    folder: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OrthancServer]:
     """Orthanc as a user of its own, who is a member of the spool's group."""
-    program = tmp_path / "bin" / "Orthanc"
-    program.parent.mkdir()
+    program = open_folder / "bin" / "Orthanc"
+    program.parent.mkdir(mode=0o755)
     switch = f"setpriv --reuid={ORTHANC} --regid={ORTHANC} --groups={SPOOL_GROUP}"
     program.write_text(f'#!/bin/sh\nexec {switch} {orthanc_program()} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    place = tmp_path / "orthanc0"
-    (place / "db").mkdir(parents=True)
-    os.chown(place / "db", ORTHANC, ORTHANC)
-    for one in (place, tmp_path):
-        trees.open_to_all(one)
     lua = folder / "autorthanc_spool.lua"
     lua.write_bytes((Path(__file__).parents[2] / "lua" / lua.name).read_bytes())
-    return fresh_orthanc(spool=folder / "spool", lua=(lua,))
+    lua.chmod(0o644)
+    server = OrthancServer(open_folder / "orthanc", spool=folder / "spool", lua=(lua,))
+    server.storage.mkdir()
+    os.chown(server.storage, ORTHANC, ORTHANC)
+    yield server.start()
+    server.stop()
 
 
 @pytest.mark.parametrize(
@@ -95,12 +104,7 @@ def test_who_reads_the_output_gets_it_and_is_refused_by_the_spool(
     study = site.orthanc.upload(datasets.make_instance())
     site.orthanc.wait_stable(f"/studies/{study}")
     # One for the study, one for its series.
-    try:
-        site.wait_states(incoming=2, timeout_s=8)
-    except AssertionError:
-        print(site.orthanc.log.read_text()[-3000:])
-        print(site.orthanc.get("/changes"))
-        raise
+    site.wait_states(incoming=2)
     assert {(path.stat().st_uid, path.stat().st_gid) for path in site.markers("incoming")} == {(ORTHANC, SPOOL_GROUP)}
     run_once()
     assert site.states() == {"done": 2}
