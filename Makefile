@@ -7,7 +7,7 @@ STAMPS := $(VENV)/.stamps
 # The real pipeline behind, for the tests; its own environment, as it needs other versions of the same libraries.
 HURAHURA := .venv-hurahura
 
-.PHONY: demo test check compose-test fix chaos bench clean system-demo system-test system-compose
+.PHONY: demo test check compose-test wheel fix chaos bench clean system-demo system-test system-compose
 
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
@@ -35,6 +35,11 @@ bench: system-test $(STAMPS)/test
 # The Compose set-up in containers; as root. ARGS=--keep leaves the images for the next time.
 compose-test: system-compose $(STAMPS)/compose
 	$(BIN)/python tests/compose/run.py $(ARGS)
+
+# What the Dockerfile takes, for `docker compose` in a checkout; `autorthanc-spool init` lays one into a site.
+wheel: $(STAMPS)/test
+	rm -rf dist
+	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 fix: $(STAMPS)/test
 	$(BIN)/ruff check --fix .

@@ -19,6 +19,7 @@ from autorthanc_spool.core.errors import RulesInvalid, SpoolError
 
 # Each is the name of a file here, whose `command` it is.
 COMMANDS = (
+    "audit",
     "check",
     "delete",
     "demo",

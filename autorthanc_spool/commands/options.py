@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import date, datetime
 from functools import wraps
@@ -90,6 +91,14 @@ def resource_id_of(text: str) -> str:
             "address that Orthanc Explorer shows for the study"
         )
     return resource_id
+
+
+def uid_of(text: str, option: str) -> str:
+    """Read a DICOM UID (PS3.5 section 9.1). Raises UsageError."""
+    uid = text.strip()
+    if not re.fullmatch(r"[0-9.]{1,64}", uid):
+        raise UsageError(f"{option} takes a UID: digits and dots, 64 characters at most")
+    return uid
 
 
 def date_of(text: str | None, option: str) -> date | None:

@@ -76,7 +76,8 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "autorthanc_spool.deidentify.worker", str(theirs.fileno())],
+                # -P: what lies in the working directory, an old copy of this package perhaps, is no code of ours.
+                [sys.executable, "-P", "-m", "autorthanc_spool.deidentify.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

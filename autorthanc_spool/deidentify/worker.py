@@ -1,7 +1,7 @@
 """A process that de-identifies: files come in as descriptors, what they are made into goes back.
 
-Started by `pool` as `python -m autorthanc_spool.deidentify.worker FD`, with one end of a socket pair. It ends when the
-other end is closed, so when its parent ends, however that happens.
+Started by `pool` as `python -P -m autorthanc_spool.deidentify.worker FD`, with one end of a socket pair. It ends when
+the other end is closed, so when its parent ends, however that happens.
 """
 
 from __future__ import annotations

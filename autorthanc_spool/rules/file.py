@@ -167,7 +167,9 @@ def _condition(reader: Reader, item: Item) -> Condition | None:
     from autorthanc_spool.rules import vocabulary
 
     members = reader.members(item, TAG_KEYS, required=("TagName", "Value"))
-    take(members, "Level", lambda one: reader.word(one, _LEVELS, any_case=True), "")
+    # Old templates carry an empty one.
+    if (level := members.get("Level")) and level.node.value != "":
+        reader.word(level, _LEVELS, any_case=True)
     found = take(members, "TagName", lambda one: _tag(reader, one), None)
     value = take(members, "Value", reader.text, None)
     if found is None or value is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.output.folders import Output
 from autorthanc_spool.run.rulebook import Rulebook
-from autorthanc_spool.settings import Settings
+from autorthanc_spool.settings import Settings, owners
 from autorthanc_spool.spool.audit import AuditLog
 from autorthanc_spool.spool.spool import Spool
 
@@ -37,8 +36,8 @@ class Tools:
 
     @property
     def owner(self) -> tuple[int, int] | None:
-        """Whom new files are given to, UID and GID; only root can."""
-        return (self.settings.uid, self.settings.gid) if os.geteuid() == 0 else None
+        """Whom new folders of the spool are given to."""
+        return owners.of_spool(self.settings)
 
     def now(self) -> str:
         """The time as records have it."""

@@ -38,7 +38,7 @@ from autorthanc_spool.run.doorbell import Doorbell
 from autorthanc_spool.run.loop import Runner
 from autorthanc_spool.run.rulebook import Rulebook
 from autorthanc_spool.run.tools import Tools
-from autorthanc_spool.settings import Settings
+from autorthanc_spool.settings import Settings, owners
 from autorthanc_spool.spool.audit import AuditLog
 from autorthanc_spool.spool.spool import Spool
 
@@ -66,7 +66,7 @@ def make_spool(settings: Settings) -> Spool:
     """Open the spool, and lay out what is missing of it."""
     spool = Spool(settings.spool_path, time.time)
     try:
-        spool.directories.lay_out(_owner(settings))
+        spool.directories.lay_out(owners.of_spool(settings))
     except OSError as error:
         raise SettingsError(
             [f"AUTORTHANC_SPOOL_PATH: the spool {settings.spool_path} can't be made or used: {error.strerror}"]
@@ -83,13 +83,13 @@ def tools(settings: Settings, stop: threading.Event, spool: Spool) -> Tools:
         orthanc=client,
         rulebook=rulebook(settings, spool),
         roots=Roots(spool.root / "state"),
-        output=Output(settings.output_path, _owner(settings), settings.umask),
+        output=Output(settings.output_path, owners.of_output(settings), settings.umask),
         anonymiser=Anonymiser(
             Keyring(settings.pseudonym_key_file, spool),
             PseudonymTables(settings.rules_path),
             Issuers(client, spool.ledger),
         ),
-        audit=AuditLog(settings.audit_log, socket.gethostname(), _owner(settings)),
+        audit=AuditLog(settings.audit_log, socket.gethostname(), settings.audit_key_file, owners.of_spool(settings)),
         clock=utc_now,
         jitter=lambda: random.uniform(*_JITTER),  # noqa: S311 - it guards nothing
         stop=stop,
@@ -156,17 +156,13 @@ def replaced_folders(settings: Settings, spool: Spool) -> Iterator[str]:
             yield str(error)
 
 
-def _owner(settings: Settings) -> tuple[int, int] | None:
-    return (settings.uid, settings.gid) if os.geteuid() == 0 else None
-
-
 def _check_folders(settings: Settings, roots: Roots) -> None:
     """Make the output at first use; refuse to start where the rules never were."""
     if not roots.knows("output") and not settings.output_path.exists():
         try:
             settings.output_path.mkdir(parents=True)
             settings.output_path.chmod(0o777 & ~settings.umask)
-            owner = _owner(settings)
+            owner = owners.of_output(settings)
             if owner:
                 os.chown(settings.output_path, *owner)
         except OSError as error:

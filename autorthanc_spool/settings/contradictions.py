@@ -22,6 +22,7 @@ _FOLDERS = {
 _PRIVATE_FILES = {
     "pseudonym_key_file": "AUTORTHANC_PSEUDONYM_KEY_FILE",
     "audit_log": "AUTORTHANC_AUDIT_LOG",
+    "audit_key_file": "AUTORTHANC_AUDIT_KEY_FILE",
 }
 
 

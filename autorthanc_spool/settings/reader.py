@@ -39,6 +39,7 @@ class Settings:
 
     uid: int
     gid: int
+    spool_gid: int
     web_port: int | None
     db_storage_path: Path
     stable_age_s: int
@@ -64,6 +65,7 @@ class Settings:
     ca_file: Path | None
     allow_plain_http: bool
     audit_log: Path | None
+    audit_key_file: Path
     pseudonym_key_file: Path
     forward_expiry_s: float
     done_retention_days: int
@@ -108,6 +110,8 @@ def load_settings(overrides: Mapping[str, str], environ: Mapping[str, str], dire
     with _collected(problems):
         found["password"] = _password(found.pop("password_file", None), found.get("password"), layers)
     found["orthanc_url"] = found.get("orthanc_url") or f"http://127.0.0.1:{found.get('web_port') or DEFAULT_WEB_PORT}"
+    if found.get("spool_gid") is None:
+        found["spool_gid"] = found.get("gid")
     problems += contradictions.of(found)
     if problems:
         raise SettingsError(problems)

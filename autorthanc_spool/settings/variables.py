@@ -47,7 +47,16 @@ SITE = "AUTORTHANC_SITE"
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("UID", "uid", "1000", "Owner of what is published, when running as root.", values.user_or_group, _ID),
-    Variable("GID", "gid", "1000", "Group of what is published, when running as root.", values.user_or_group, _ID),
+    Variable(
+        "GID", "gid", "1000",
+        "Group of what is published, when running as root, or where AUTORTHANC_SPOOL_GID is another one.",
+        values.user_or_group, _ID,
+    ),
+    Variable(
+        "AUTORTHANC_SPOOL_GID", "spool_gid", "",
+        "Group of the spool, when those who read the output mustn't see it; when it isn't set, GID.",
+        values.user_or_group, _ID, example="1001",
+    ),
     Variable(
         "ORTHANC_WEB_PORT", "web_port", "",
         "Port of the web server: 80 with Docker Compose when it isn't set, 8042 without Docker.",
@@ -163,6 +172,11 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "AUTORTHANC_AUDIT_LOG", "audit_log", "",
         "File that gets a line for everything that left.", values.path, _PATH, example="./audit.jsonl",
+    ),
+    Variable(
+        "AUTORTHANC_AUDIT_KEY_FILE", "audit_key_file", "./secrets/audit.key",
+        "Key that StudyInstanceUIDs are hashed with in that file; without it, its lines can't be found by them.",
+        values.path, _PATH,
     ),
     Variable(
         "AUTORTHANC_PSEUDONYM_KEY_FILE", "pseudonym_key_file", "./secrets/pseudonym.key",

@@ -27,6 +27,7 @@ def problems(settings: Settings) -> Iterator[str]:
         Need("AUTORTHANC_SPOOL_PATH", settings.spool_path, is_written=True),
     ):
         yield from problems_of(need)
+    yield from _groups(settings)
 
 
 def problems_of(need: Need) -> Iterator[str]:
@@ -44,6 +45,24 @@ def problems_of(need: Need) -> Iterator[str]:
         yield no_folder(named)
     elif not os.access(need.path, os.R_OK | os.X_OK | (os.W_OK if need.is_written else 0)):
         yield denied(named, str(need.path), status, need.is_written, (os.geteuid(), os.getegid()))
+
+
+def _groups(settings: Settings) -> Iterator[str]:
+    """Look whether the output can be given to one group, and the spool is kept from it by another."""
+    if settings.gid == settings.spool_gid:
+        return
+    for variable, gid in (("GID", settings.gid), ("AUTORTHANC_SPOOL_GID", settings.spool_gid)):
+        if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
+            yield (
+                f"{variable} is {gid}, a group that this user isn't in, so nothing can be given to it; add the user "
+                f"to it (sudo usermod --append --groups {gid} USER, then log in again), or name another group."
+            )
+    spool = settings.spool_path
+    if spool.is_dir() and (found := spool.stat().st_gid) != settings.spool_gid:
+        yield (
+            f"AUTORTHANC_SPOOL_GID is {settings.spool_gid}, and the spool {spool} belongs to group {found}, which sees "
+            f"what lies there; give it to the other one: sudo chgrp -R {settings.spool_gid} {spool}"
+        )
 
 
 def no_folder(named: str) -> str:

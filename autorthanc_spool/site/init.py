@@ -1,39 +1,31 @@
 """`autorthanc-spool init DIR`: everything that a site needs, out of the installed package.
 
-The folder holds the Compose file with what it mounts, systemd units, examples of rules, and this program itself, so
-that `docker compose build` makes the image from the very version that laid the site out. What is there already stays.
+The folder holds the Compose file with what it mounts, systemd units, examples of rules, and a wheel of this program, so
+that `docker compose build` makes the image from the very version that laid the site out. What is there already stays;
+bringing a site to another version is for `upgrade`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import resources
+import stat
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 from autorthanc_spool.core.errors import UsageError
+from autorthanc_spool.disk import durable
+from autorthanc_spool.settings import envfile
+from autorthanc_spool.settings.variables import NAMES
+from autorthanc_spool.site import manifest, shipped
+from autorthanc_spool.site.shipped import SHIPPED
 
-# Also what pyproject.toml puts into the wheel, below share/site.
-SHIPPED = (
-    ".dockerignore",
-    ".env.example",
-    "Dockerfile",
-    "LICENSE",
-    "README.md",
-    "automation_scripts",
-    "deploy",
-    "docker-compose.ohif.yml",
-    "docker-compose.yml",
-    "docs/install.md",
-    "lua",
-    "pyproject.toml",
-)
+__all__ = ["SHIPPED", "LaidOut", "Password", "Person", "add_password", "lay_out", "put"]
 
-_PACKAGE = Path(str(resources.files("autorthanc_spool")))
-_LEFT_OUT = {"__pycache__", "share"}
+# Whoever serves these in a container is another user.
+MODE = 0o644
+
 _ENV, _ENV_EXAMPLE = ".env", ".env.example"
 _FOLDERS = ("ORTAHNC_DB_STORAGE_PATH", "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH", "ORTHANC_AUTOMATION_STORAGE_PATH")
 
@@ -47,6 +39,22 @@ class Person:
     password: str
 
 
+class Password(Enum):
+    """Where a site has the password of Orthanc: each is a sentence about its `.env`."""
+
+    MADE = "The password of Orthanc was made up; it stands in {env}."
+    ADDED = "The password of Orthanc was added to {env}; the rest of that file is as it was."
+    THERE = "The password of Orthanc stands, as before, in {env}."
+    IN_FILE = (
+        "ORTHANC_PASSWORD_FILE in {env} names the file with Orthanc's password. That counts without Docker only; "
+        "Docker Compose takes ORTHANC_PASSWORD='…' from {env}."
+    )
+    MISSING = (
+        "There is no password of Orthanc in {env} yet, and nothing starts without one (autorthanc had a built-in one). "
+        "Add a line with one of your own, in single quotes: ORTHANC_PASSWORD='…'"
+    )
+
+
 @dataclass(frozen=True)
 class LaidOut:
     """What became of a site's files: paths relative to it."""
@@ -54,17 +62,18 @@ class LaidOut:
     directory: Path
     written: tuple[Path, ...]
     kept: tuple[Path, ...]
+    password: Password
 
     def next_steps(self) -> str:
         """Say what a person does now."""
         lines = [f"{len(self.written)} files written to {self.directory}."]
         if self.kept:
             lines += ["These were there, differ from this version's, and stayed:", *(f"  {path}" for path in self.kept)]
-        password = "was made up; it stands" if Path(_ENV) in self.written else "stands, as before,"
+            lines += [f"`autorthanc-spool init --upgrade {self.directory}` lays this version's beside them."]
         return "\n".join(
             [
                 *lines,
-                f"The password of Orthanc {password} in {self.directory / _ENV}.",
+                self.password.value.format(env=self.directory / _ENV),
                 "",
                 "With Docker:",
                 f"  cd {self.directory}",
@@ -82,41 +91,62 @@ def lay_out(directory: Path, person: Person) -> LaidOut:
     """Write the site's files. Raises UsageError when the folder can't be used."""
     written, kept = [], []
     try:
-        for path, source in sorted(_sources()):
+        known = manifest.read(directory)
+        for path, data in sorted(shipped.files().items()):
             target = directory / path
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(source, target)
+            if not os.path.lexists(target):
+                put(directory, path, data)
                 written.append(path)
-            elif target.read_bytes() != source.read_bytes():
+            elif target.read_bytes() != data:
                 kept.append(path)
+                continue
+            known[path] = manifest.checksum(data)
+        manifest.write(directory, known)
         if _write_env(directory, person):
             written.append(Path(_ENV))
     except OSError as error:
         raise UsageError(
             f"{directory}: can't be laid out as a site ({error.strerror}); name a folder that you may write to"
         ) from None
-    return LaidOut(directory, tuple(written), tuple(kept))
+    password = Password.MADE if Path(_ENV) in written else _password(directory / _ENV)
+    return LaidOut(directory, tuple(written), tuple(kept), password)
 
 
-def _sources() -> Iterator[tuple[Path, Path]]:
-    root = _PACKAGE / "share" / "site"
-    # From a checkout, the files stand beside the package.
-    if not root.is_dir():
-        root = _PACKAGE.parent
-    for name in SHIPPED:
-        for path in _files(root / name):
-            yield path.relative_to(root), path
-    for path in _files(_PACKAGE):
-        yield Path(_PACKAGE.name, path.relative_to(_PACKAGE)), path
+def put(directory: Path, path: Path, data: bytes) -> None:
+    """Write a file of the site, new or instead of the old one, whose owner and permissions stay."""
+    target = directory / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    there = target.stat() if target.exists() else None
+    durable.write(target, data, target.parent, mode=stat.S_IMODE(there.st_mode) if there else MODE)
+    if os.geteuid() == 0:
+        # A site that was given to a user stays that user's.
+        owner = there or directory.stat()
+        os.chown(target, owner.st_uid, owner.st_gid)
 
 
-def _files(place: Path) -> Iterator[Path]:
-    if place.is_file():
-        yield place
-    elif place.is_dir() and place.name not in _LEFT_OUT:
-        for inside in place.iterdir():
-            yield from _files(inside)
+def add_password(site: LaidOut, password: str) -> LaidOut:
+    """Write the password into a `.env` that lacks one, and change nothing else there. Raises UsageError."""
+    if re.search(r"['\x00-\x1f\x7f]", password):
+        raise UsageError("the password holds a single quote or a control character, which .env can't; take another one")
+    path = site.directory / _ENV
+    line = f"ORTHANC_PASSWORD='{password}'"
+    text = path.read_text(encoding="utf-8")
+    text, found = re.subn(r"(?m)^ORTHANC_PASSWORD=[ \t]*$", lambda _: line, text, count=1)
+    if not found:
+        text += f"{'' if text.endswith(chr(10)) or not text else chr(10)}{line}\n"
+    there = path.stat()
+    # It held nothing secret before.
+    durable.write(path, text.encode(), site.directory, mode=stat.S_IMODE(there.st_mode) & ~0o077)
+    if os.geteuid() == 0:
+        os.chown(path, there.st_uid, there.st_gid)
+    return replace(site, password=Password.ADDED)
+
+
+def _password(path: Path) -> Password:
+    values = envfile.read(path, NAMES).values
+    if values.get("ORTHANC_PASSWORD", "").strip():
+        return Password.THERE
+    return Password.IN_FILE if values.get("ORTHANC_PASSWORD_FILE", "").strip() else Password.MISSING
 
 
 def _write_env(directory: Path, person: Person) -> bool:

@@ -161,7 +161,7 @@ def _give_away(path: Path, uid: int, gid: int, named: str) -> None:
 
 
 def _prepare_spool(path: Path, settings: Settings) -> None:
-    Directories(path, time.time).lay_out((settings.uid, settings.gid))
+    Directories(path, time.time).lay_out((settings.uid, settings.spool_gid))
     # Orthanc writes to these two as a member of the group; a spool from before Docker may have had another group.
     for name in ("", "tmp", "incoming"):
         status = (path / name).stat()

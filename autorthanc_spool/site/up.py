@@ -139,7 +139,7 @@ class Pair:
     def start_processor(self) -> None:
         """Start the processor. The password goes by the environment, which other users can't read."""
         environ = environment_of(self._settings) | {"PYTHONUNBUFFERED": "1"}
-        self._start("processor", [sys.executable, "-m", "autorthanc_spool", "run"], environ)
+        self._start("processor", [sys.executable, "-P", "-m", "autorthanc_spool", "run"], environ)
 
     def wait_for_orthanc(self) -> Event | None:
         """Wait until Orthanc answers; give the event that came first, if any."""

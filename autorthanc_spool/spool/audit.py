@@ -13,6 +13,7 @@ processes may share it. A line is one write; where a full disk cuts it short, th
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import stat
@@ -26,9 +27,13 @@ from autorthanc_spool.core.errors import AuditUnavailable, SpoolError
 from autorthanc_spool.core.outcome import Deleted, Word
 from autorthanc_spool.core.record import Entry, Sending
 from autorthanc_spool.disk import durable
+from autorthanc_spool.spool import audit_key
 from autorthanc_spool.spool.ledger import HeldRecord
 
 MODE = 0o640
+
+# What tells of the StudyInstanceUID: in the ledger, and in lines of earlier versions; in the log.
+PLAIN, KEYED = "study_uid_sha256", "study_uid_hmac"
 
 Line = Mapping[str, Any]
 
@@ -45,7 +50,7 @@ def line(resource: Resource, rule: str, outcome: str, amount: Amount, **more: An
     """Say what became of a rule's work on a resource: ``published``, ``forwarded``, ``deleted`` or ``failed``.
 
     `more` holds `time` (UTC, ISO 8601), and what else belongs to the outcome: `destination`, `error` (a kind, no
-    text). The patient doesn't appear; whoever has a StudyInstanceUID can find its lines by the UID's SHA-256.
+    text). The patient doesn't appear. In the log itself, the UID's hash is keyed.
     """
     StudyInstanceUID = resource.study_tags.get("StudyInstanceUID", "")
     return {
@@ -53,11 +58,24 @@ def line(resource: Resource, rule: str, outcome: str, amount: Amount, **more: An
         "rule": rule,
         "level": str(resource.level),
         "id": resource.resource_id,
-        "study_uid_sha256": hashlib.sha256(StudyInstanceUID.encode()).hexdigest(),
+        PLAIN: hashlib.sha256(StudyInstanceUID.encode()).hexdigest(),
         "instances": amount.instances,
         "bytes": amount.size_bytes,
         **more,
     }
+
+
+def keyed(content: Line, key: bytes) -> Line:
+    """Put the keyed hash of the StudyInstanceUID in the place of the plain one, which whoever has UIDs can compute."""
+    return {
+        KEYED if name == PLAIN else name: keyed_hash(str(value), key) if name == PLAIN else value
+        for name, value in content.items()
+    }
+
+
+def keyed_hash(plain: str, key: bytes) -> str:
+    """Hash the hexadecimal SHA-256 of a UID with the key (HMAC-SHA256, RFC 2104)."""
+    return hmac.new(key, plain.encode(), hashlib.sha256).hexdigest()
 
 
 def completed(line: Line, deleted: Deleted, intended: int) -> Line:
@@ -73,9 +91,10 @@ def completed(line: Line, deleted: Deleted, intended: int) -> Line:
 class AuditLog:
     """The file of AUTORTHANC_AUDIT_LOG; without one, lines are empty, nothing is owed and nothing written."""
 
-    def __init__(self, path: Path | None, host: str, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, path: Path | None, host: str, key_file: Path, owner: tuple[int, int] | None = None) -> None:
         self._path = path
         self._host = host
+        self._key_file = key_file
         self._owner = owner
 
     def published(self, resource: Resource, rule: str, entry: Entry) -> Line:
@@ -102,6 +121,7 @@ class AuditLog:
     def check(self) -> None:
         """Raise AuditUnavailable when the log can't be written to; ask before anything leaves."""
         if self._path:
+            audit_key.read_or_make(self._key_file, self._owner)
             os.close(self._open(self._path))
 
     def settle(self, record: HeldRecord) -> None:
@@ -113,7 +133,8 @@ class AuditLog:
         record.write(replace(record.now, owed=()))
 
     def _append(self, path: Path, content: Line) -> None:
-        data = (json.dumps({**content, "host": self._host}, ensure_ascii=False) + "\n").encode()
+        told = keyed(content, audit_key.read_or_make(self._key_file, self._owner))
+        data = (json.dumps({**told, "host": self._host}, ensure_ascii=False) + "\n").encode()
         descriptor = self._open(path)
         try:
             if _is_cut_short(descriptor):

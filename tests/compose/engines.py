@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autorthanc_spool.site import init
+
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 CACHE = CHECKOUT / ".cache/compose-test"
@@ -175,7 +177,10 @@ def build_images(engine: Engine) -> None:
         shutil.copy(Path("/") / name, target) if Path("/", name).exists() else target.touch()
     for folder, image in STAND_INS.items():
         _build(engine, image, HERE / folder)
-    _build(engine, PROCESSOR, CHECKOUT)
+    site = CACHE / "image"
+    shutil.rmtree(site, ignore_errors=not site.exists())
+    init.lay_out(site, init.Person(0, 0, "unused"))
+    _build(engine, PROCESSOR, site)
 
 
 def _build(engine: Engine, image: str, folder: Path) -> None:

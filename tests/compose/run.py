@@ -29,7 +29,7 @@ from autorthanc_spool.site import init
 
 # Also the name of the project, so nothing but small letters, digits and hyphens.
 SITE = "autorthanc-test"
-UID, GID = 1234, 2345
+UID, GID, SPOOL_GID = 1234, 2345, 3456
 SERVICES = ("index-db", "orthanc", "nginx", "processor")
 PASSWORD = "0815"
 # By the word that they look for in StudyDescription.
@@ -91,6 +91,8 @@ class Site:
             status = path.stat()
             assert (status.st_uid, status.st_gid) == (UID, GID), path
             assert status.st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
+        spool = (self.folder / "spool").stat()
+        assert (spool.st_gid, spool.st_mode & 0o7777) == (SPOOL_GID, 0o2770)
 
     def logs(self) -> str:
         """Everything that the containers said."""
@@ -120,6 +122,7 @@ def site(engine: Engine) -> Iterator[Site]:
     ports = {name: _free_port() for name in ("ORTHANC_WEB_PORT", "ORTHANC_AET_PORT", "POSGRES_DOCKER_EXPOSE_PORT")}
     with (folder / ".env").open("a") as stream:
         stream.write("".join(f"{name}={port}\n" for name, port in ports.items()))
+        stream.write(f"AUTORTHANC_SPOOL_GID={SPOOL_GID}\n")
         stream.write("ORTHANC_STABLE_AGE=2\nAUTORTHANC_POLL_INTERVAL_S=1\nORTHANC_AET_NAME=4711\n")
     rules = folder / "automation_scripts"
     rules.mkdir(exist_ok=True)
@@ -277,7 +280,7 @@ def main() -> int:
 
 
 def _what_goes(options: argparse.Namespace) -> list[Path]:
-    return [CACHE / SITE, CACHE / options.engine / "containers"] if options.keep else [CACHE]
+    return [CACHE / SITE, CACHE / "image", CACHE / options.engine / "containers"] if options.keep else [CACHE]
 
 
 def _options() -> argparse.Namespace:

@@ -168,6 +168,21 @@ def test_rules_are_read_only_and_nothing_is_read_from_an_env_file(services: dict
     assert not [name for name, service in services.items() if service.get("env_file")]
 
 
+def test_a_group_of_the_spools_own_lets_orthanc_in_and_is_the_one_of_what_is_private() -> None:
+    environ = {**PASSWORD, "GID": "2002", "AUTORTHANC_SPOOL_GID": "2001"}
+    services = json.loads(compose("config", "--format", "json", environ=environ))["services"]
+    assert services["orthanc"]["group_add"] == ["2001"]
+    assert (services["processor"]["user"], services["processor"]["group_add"]) == ("1000:2001", ["2002"])
+    for name in ("init", "processor"):
+        given = services[name]["environment"]
+        assert (given["GID"], given["AUTORTHANC_SPOOL_GID"]) == ("2002", "2001")
+
+
+def test_without_one_there_is_one_group(services: dict[str, Any]) -> None:
+    assert services["orthanc"]["group_add"] == services["processor"]["group_add"] == ["1000"]
+    assert services["processor"]["user"] == "1000:1000"
+
+
 def test_the_password_reaches_no_service_but_the_one_that_hands_it_out(services: dict[str, Any]) -> None:
     named = {name for name, service in services.items() if PASSWORD["ORTHANC_PASSWORD"] in json.dumps(service)}
     assert named == {"init"}

@@ -11,6 +11,7 @@ import pytest
 from deploy_tools import CHECKOUT, free_port
 
 from autorthanc_spool import __version__
+from autorthanc_spool.site import init, wheel
 
 # Above all, nothing of patients and no password may go into an image.
 PRIVATE = (".env", "orthanc-db/0a/1b/file", "output/brain/x.dcm", "spool/done/x.json", "secrets/pseudonym.key")
@@ -20,23 +21,6 @@ def dockerfile() -> list[tuple[str, str]]:
     text = (CHECKOUT / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(line.split(maxsplit=1)[0], " ".join(line.split()[1:])) for line in lines]
-
-
-def context() -> list[str]:
-    """Give the tracked files that `.dockerignore` lets in; it is a list of what is let in again after `*`."""
-    lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
-    allowed = [line.removeprefix("!") for line in lines if line.startswith("!")]
-    assert next(line for line in lines if line and line[0] not in "#!") == "*"
-    listing = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [
-        file for file in listing.stdout.split() if any(file == name or file.startswith(f"{name}/") for name in allowed)
-    ]
 
 
 def test_nothing_private_goes_into_the_image() -> None:
@@ -62,37 +46,49 @@ def test_the_base_is_named_by_python_and_debian() -> None:
     assert re.fullmatch(r"python:3\.\d+-slim-[a-z]+", bases.pop())
 
 
+def test_the_image_is_made_of_the_wheel_alone_and_never_of_what_lies_in_the_site() -> None:
+    lines = [line for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines == ["*", "!dist/*.whl"]
+    copied = [rest for word, rest in dockerfile() if word == "COPY" and not rest.startswith("--from")]
+    assert copied == [f"dist/{wheel.NAME} /dist/"]
+    assert any("pip install" in rest and rest.endswith(f" /dist/{wheel.NAME}") for word, rest in dockerfile())
+    # The working directory is the site.
+    assert "PYTHONSAFEPATH=1" in dict(dockerfile()[[word for word, _ in dockerfile()].index("ENV") :])["ENV"].split()
+
+
 @pytest.mark.timeout(300)
-def test_the_steps_make_a_program_that_starts(tmp_path: Path) -> None:
-    source, target = tmp_path / "source", tmp_path / "program"
-    for name in context():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes((CHECKOUT / name).read_bytes())
-    assert any("pip install" in rest and rest.endswith(" .") for word, rest in dockerfile() if word == "RUN")
-    packages = install(wheel_of(source, tmp_path), target)
-    done = run(target, "--version", folder=tmp_path)
-    assert __version__ in done.stdout
-    shipped = packages / "autorthanc_spool/share/site/docker-compose.yml"
-    assert shipped.read_bytes() == (CHECKOUT / "docker-compose.yml").read_bytes()
+def test_the_wheel_of_a_site_is_the_one_that_the_build_makes(tmp_path: Path) -> None:
+    init.lay_out(tmp_path / "site", init.Person(1000, 1000, "x"))
+    ours, built = tmp_path / "site/dist" / wheel.NAME, wheel_of(CHECKOUT, tmp_path / "built")
+    assert contents(ours) == contents(built)
 
 
 @pytest.mark.timeout(300)
 def test_a_site_of_the_installed_package_is_good_and_makes_the_same_image(tmp_path: Path) -> None:
     target, site = tmp_path / "program", tmp_path / "site"
-    first = wheel_of(CHECKOUT, tmp_path / "first")
-    install(first, target)
+    packages = install(wheel_of(CHECKOUT, tmp_path / "first"), target)
+    shipped = packages / "autorthanc_spool/share/site/docker-compose.yml"
+    assert shipped.read_bytes() == (CHECKOUT / "docker-compose.yml").read_bytes()
     done = run(target, "init", str(site), folder=tmp_path)
     assert str(site / "docker-compose.yml") in done.stdout
     assert f"cd {site}" in done.stderr
     with (site / ".env").open("a") as stream:
         stream.write(f"ORTHANC_WEB_PORT={free_port()}\nORTHANC_AET_PORT={free_port()}\n")
     assert "the settings are all right" in run(target, "check", folder=site).stderr
-    again = wheel_of(site, tmp_path / "again")
-    assert set(names_in(again)) == set(names_in(first))
+    # What the image's steps do with the site's wheel; the program in it lays out the same site.
+    again, image = tmp_path / "again", tmp_path / "image"
+    install(site / "dist" / wheel.NAME, image)
+    assert __version__ in run(image, "--version", folder=site).stdout
+    run(image, "init", str(again), folder=tmp_path)
+    assert (again / "dist" / wheel.NAME).read_bytes() == (site / "dist" / wheel.NAME).read_bytes()
 
 
-def names_in(wheel: Path) -> list[str]:
-    return [name for name in zipfile.ZipFile(wheel).namelist() if "/RECORD" not in name]
+def contents(path: Path) -> dict[str, bytes]:
+    """Read a wheel; the record of its files is compared without regard to their order."""
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        found = {name: archive.read(name) for name in archive.namelist()}
+    return {name: b"".join(sorted(data.splitlines())) if "/RECORD" in name else data for name, data in found.items()}
 
 
 def wheel_of(source: Path, folder: Path) -> Path:
@@ -115,6 +111,6 @@ def install(wheel: Path, target: Path) -> Path:
 
 
 def run(target: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    # -P: the checkout, or the site, must not stand in for what was installed.
+    # -P: the checkout must not stand in for what was installed.
     command = [str(target / "bin/python"), "-P", "-m", "autorthanc_spool", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)

@@ -47,6 +47,30 @@ def test_folders_that_the_engine_made_are_given_to_those_who_use_them(root: Path
     }
 
 
+TWO_GROUPS = {**ENVIRON, "AUTORTHANC_SPOOL_GID": "3456"}
+
+
+def test_only_the_output_is_for_those_who_read_it_where_the_spool_has_a_group_of_its_own(root: Path) -> None:
+    assert check_site(TWO_GROUPS, root) == []
+    groups = {path.name: path.stat().st_gid for path in (root / "site").iterdir()}
+    assert groups == {"rules": GID, "output": GID, "spool": 3456, "secrets": 3456, "orthanc-db": 3456}
+    assert {(root / "site/spool" / name).stat().st_gid for name in ("tmp", "incoming", "ledger", "done")} == {3456}
+
+
+def test_a_site_that_had_one_group_is_closed_to_it_when_the_spool_gets_its_own(root: Path) -> None:
+    assert check_site(ENVIRON, root) == []
+    assert check_site(TWO_GROUPS, root) == []
+    assert {owner(root / "site" / name) for name in ("spool", "spool/tmp", "spool/incoming")} == {(UID, 3456, "2770")}
+    assert owner(root / "site/orthanc-db") == (ORTHANC_USER, 3456, "750")
+    assert owner(root / "site/output") == (UID, GID, "750")
+
+
+def test_a_folder_that_the_processor_reaches_by_its_second_group_is_fine(root: Path) -> None:
+    os.chown(root / "site/output", STRANGER, GID)
+    (root / "site/output").chmod(0o2770)
+    assert check_site(TWO_GROUPS, root) == []
+
+
 def test_the_spool_is_laid_out_before_orthanc_writes_to_it(root: Path) -> None:
     assert check_site(ENVIRON, root) == []
     assert {owner(root / "site/spool" / name) for name in ("tmp", "incoming")} == {(UID, GID, "2770")}
@@ -169,7 +193,9 @@ def test_bad_settings_stop_before_any_folder_is_touched(root: Path) -> None:
     assert not list((root / "passwords/orthanc").iterdir())
 
 
-@pytest.mark.parametrize("variable", ["AUTORTHANC_PSEUDONYM_KEY_FILE", "AUTORTHANC_AUDIT_LOG"])
+@pytest.mark.parametrize(
+    "variable", ["AUTORTHANC_PSEUDONYM_KEY_FILE", "AUTORTHANC_AUDIT_LOG", "AUTORTHANC_AUDIT_KEY_FILE"]
+)
 def test_a_private_file_outside_of_secrets_is_said(root: Path, variable: str) -> None:
     (problem,) = check_site({**ENVIRON, variable: "/etc/elsewhere.key"}, root)
     assert problem.endswith(f"write {variable}=./secrets/elsewhere.key.")

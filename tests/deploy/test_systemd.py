@@ -69,3 +69,14 @@ def test_the_user_can_be_made(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "autorthanc" in (tmp_path / "etc/passwd").read_text()
+    groups = {line.split(":")[0]: line.split(":")[3] for line in (tmp_path / "etc/group").read_text().splitlines()}
+    assert groups["autorthanc"] == ""
+    assert groups["autorthanc-output"] == "autorthanc"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_private_has_a_group_that_nobody_else_needs_to_be_in(name: str) -> None:
+    found = settings(name)
+    assert (found["Group"], found["SupplementaryGroups"]) == ("autorthanc", "autorthanc-output")
+    orthanc = (UNITS / "orthanc.service.d/autorthanc-spool.conf").read_text()
+    assert "SupplementaryGroups=autorthanc\n" in orthanc

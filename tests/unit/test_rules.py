@@ -64,6 +64,17 @@ OLD = b"""{"CheckOn":"Series","IsActive":false,"Action":"FORWARD","DestinationMo
 {"TagName":"SeriesDescription","Level":"Series","Value":"processed"}]}"""
 
 
+@pytest.mark.parametrize("level", ["", "Series", "study", "PATIENT"])
+def test_a_level_that_is_empty_is_as_good_as_none_and_means_as_little_as_any(level: str) -> None:
+    plain, more = condition("SeriesDescription", "t1"), condition("SeriesDescription", "t1", Level=level)
+    assert rule(Tags=[more]).conditions == rule(Tags=[plain]).conditions
+
+
+@pytest.mark.parametrize("level", [" ", "Instance", 1, None, []])
+def test_a_level_that_is_none_of_the_three_is_a_mistake(level: object) -> None:
+    assert "Level" in str(problems(Tags=[condition("SeriesDescription", "t1", Level=level)]))
+
+
 def test_a_rule_is_read() -> None:
     found = parse_rule("brain", BRAIN, WORDS)
     assert (found.name, found.check_on, found.is_active, found.comment) == (
