@@ -39,6 +39,7 @@ class Folder:
     path: Path
     is_written: bool
     mode: int
+    gid: int
 
 
 def check_site(environ: Mapping[str, str], root: Path) -> list[str]:
@@ -57,7 +58,7 @@ def check_site(environ: Mapping[str, str], root: Path) -> list[str]:
     problems = [*_private_files(settings, root / "site" / "secrets"), *_quotes(settings)]
     for folder in _folders(settings, root / "site"):
         problems += _prepare_folder(folder, settings, environ)
-    problems += _prepare_storage(root / "site" / "orthanc-db", settings.gid, environ)
+    problems += _prepare_storage(root / "site" / "orthanc-db", settings.spool_gid, environ)
     if not problems:
         _prepare_spool(root / "site" / "spool", settings)
         _deliver_passwords(settings, root / "passwords")
@@ -68,6 +69,7 @@ def _private_files(settings: Settings, folder: Path) -> Iterator[str]:
     named = {
         "AUTORTHANC_PSEUDONYM_KEY_FILE": settings.pseudonym_key_file,
         "AUTORTHANC_AUDIT_LOG": settings.audit_log,
+        "AUTORTHANC_AUDIT_KEY_FILE": settings.audit_key_file,
         "AUTORTHANC_CA_FILE": settings.ca_file,
     }
     for variable, path in named.items():
@@ -86,27 +88,27 @@ def _quotes(settings: Settings) -> Iterator[str]:
 
 
 def _folders(settings: Settings, site: Path) -> tuple[Folder, ...]:
+    output_mode = 0o777 & ~settings.umask
     return (
-        Folder("ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH", site / "rules", is_written=False, mode=0o755),
-        Folder("ORTHANC_AUTOMATION_STORAGE_PATH", site / "output", is_written=True, mode=0o777 & ~settings.umask),
-        Folder("AUTORTHANC_SPOOL_PATH", site / "spool", is_written=True, mode=SHARED_MODE),
-        Folder("AUTORTHANC_PSEUDONYM_KEY_FILE", site / "secrets", is_written=True, mode=0o700),
+        Folder("ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH", site / "rules", False, 0o755, settings.gid),
+        Folder("ORTHANC_AUTOMATION_STORAGE_PATH", site / "output", True, output_mode, settings.gid),
+        Folder("AUTORTHANC_SPOOL_PATH", site / "spool", True, SHARED_MODE, settings.spool_gid),
+        Folder("AUTORTHANC_PSEUDONYM_KEY_FILE", site / "secrets", True, 0o700, settings.spool_gid),
     )
 
 
 def _prepare_folder(folder: Folder, settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    named = f"{folder.variable} is {environ.get(folder.variable, folder.path.name)}"
+    shown = environ.get(folder.variable, folder.path.name)
+    named = f"{folder.variable} is {shown}"
     if not folder.path.is_dir():
         yield folders.no_folder(named)
         return
     if _is_new(folder.path):
-        os.chown(folder.path, settings.uid, settings.gid)
+        os.chown(folder.path, settings.uid, folder.gid)
         folder.path.chmod(folder.mode)
-    if not _is_usable(folder, settings.uid, settings.gid):
-        shown = environ.get(folder.variable, folder.path.name)
-        yield folders.denied(
-            named, shown, folder.path.stat(), is_written=folder.is_written, who=(settings.uid, settings.gid)
-        )
+    if not _is_usable(folder, settings):
+        who = (settings.uid, folder.gid)
+        yield folders.denied(named, shown, folder.path.stat(), is_written=folder.is_written, who=who)
 
 
 def _is_new(path: Path) -> bool:
@@ -114,19 +116,21 @@ def _is_new(path: Path) -> bool:
     return path.stat().st_uid == 0 and not any(path.iterdir())
 
 
-def _is_usable(folder: Folder, uid: int, gid: int) -> bool:
+def _is_usable(folder: Folder, settings: Settings) -> bool:
     wanted = os.R_OK | os.X_OK | (os.W_OK if folder.is_written else 0)
-    return _as_user(uid, gid, lambda: os.access(folder.path, wanted, effective_ids=True))
+    return _as_user(
+        settings.uid, (settings.spool_gid, settings.gid), lambda: os.access(folder.path, wanted, effective_ids=True)
+    )
 
 
-def _as_user(uid: int, gid: int, question: Callable[[], bool]) -> bool:
+def _as_user(uid: int, gids: tuple[int, int], question: Callable[[], bool]) -> bool:
     """Answer a question as another user. A child asks: only the kernel knows all of ACLs, NFS and read-only mounts."""
     child = os.fork()
     if child == 0:
         answer = False
         try:
-            os.setgroups([])
-            os.setgid(gid)
+            os.setgroups(gids)
+            os.setgid(gids[0])
             os.setuid(uid)
             answer = question()
         finally:
@@ -147,6 +151,10 @@ def _prepare_storage(path: Path, gid: int, environ: Mapping[str, str]) -> Iterat
         )
     elif path.stat().st_uid != ORTHANC_USER:
         _give_away(path, ORTHANC_USER, gid, named)
+    elif path.stat().st_gid != gid:
+        # The folder itself is enough: nobody gets past it.
+        os.chown(path, -1, gid)
+        path.chmod(0o750)
 
 
 def _give_away(path: Path, uid: int, gid: int, named: str) -> None:
@@ -165,8 +173,8 @@ def _prepare_spool(path: Path, settings: Settings) -> None:
     # Orthanc writes to these two as a member of the group; a spool from before Docker may have had another group.
     for name in ("", "tmp", "incoming"):
         status = (path / name).stat()
-        if status.st_gid != settings.gid or status.st_mode & SHARED_MODE != SHARED_MODE:
-            os.chown(path / name, -1, settings.gid)
+        if status.st_gid != settings.spool_gid or status.st_mode & SHARED_MODE != SHARED_MODE:
+            os.chown(path / name, -1, settings.spool_gid)
             (path / name).chmod(SHARED_MODE)
 
 
@@ -185,7 +193,7 @@ def _deliver_passwords(settings: Settings, folder: Path) -> None:
     }
     _deliver(folder / "orthanc", orthanc, ORTHANC_USER, ORTHANC_USER)
     _deliver(folder / "index", {"postgres-password": index_password}, POSTGRES_USER, POSTGRES_USER)
-    _deliver(folder / "processor", {"orthanc-password": password}, settings.uid, settings.gid)
+    _deliver(folder / "processor", {"orthanc-password": password}, settings.uid, settings.spool_gid)
 
 
 def _deliver(folder: Path, texts: Mapping[str, str], uid: int, gid: int) -> None:

@@ -119,7 +119,7 @@ def test_what_is_no_file_is_no_audit_log(site: Site, log: Path, kind: str) -> No
     site.rule("all")
     log.mkdir() if kind == "directory" else os.mkfifo(log)
     send_and_touch(site, *datasets.make_study())
-    site.once()
+    site.once(expect=75)
     assert site.published("all") == []
     assert site.records("deferred")[0]["error"]["kind"] == "AuditUnavailable"
 
@@ -227,7 +227,7 @@ def test_with_a_key_that_cant_be_used_nothing_leaves_until_it_is_right(
     key_file(site).write_text(text)
     key_file(site).chmod(mode)
     send_and_touch(site, *datasets.make_study())
-    site.once()
+    site.once(expect=75)
     assert site.published("all") == []
     error = site.records("deferred")[0]["error"]
     assert error["kind"] == "AuditUnavailable"
