@@ -24,6 +24,9 @@ from autorthanc_spool.run.wiring import Checked, Status
 from autorthanc_spool.spool.directories import Item
 from autorthanc_spool.spool.spool import Spool
 
+# As much of a long text as can be read in a list; `--json` has all of it.
+_SHOWN_CHARACTERS = 400
+
 _MEANING = {
     State.INCOMING: "to do",
     State.PROCESSING: "being worked on",
@@ -188,13 +191,18 @@ def show_explanation(explained: Plan, as_json: bool) -> None:
             f"{verdict.rule.name}: {'matches' if verdict.matches else verdict.reason}{_fate(verdict, explained)}"
         )
         for one in verdict.conditions:
-            found = ", ".join(repr(value) for value in one.found) or "nothing"
+            found = ", ".join(map(_found, one.found, one.places)) or "nothing"
             mark = "yes" if one.passed else "no "
             click.echo(f"  {mark} {one.condition.tag_name}: wanted {one.condition.value!r}, found {found}")
     for name in explained.waiting:
         click.echo(f"{name}: its file is broken; its last valid version matches, so this would wait in deferred/")
     if not explained.verdicts and not explained.waiting:
         click.echo("there is no rule", err=True)
+
+
+def _found(value: str, place: str) -> str:
+    cut = f"{value[:_SHOWN_CHARACTERS]}…" if len(value) > _SHOWN_CHARACTERS else value
+    return f"{cut!r} in series {place}" if place else repr(cut)
 
 
 def _fate(verdict: Any, explained: Plan) -> str:
@@ -217,6 +225,7 @@ def _verdict_object(verdict: Any, explained: Plan) -> dict[str, Any]:
                 "tag": one.condition.tag_name,
                 "wanted": one.condition.value,
                 "found": list(one.found),
+                "found_in_series": [place or None for place in one.places],
                 "passed": one.passed,
             }
             for one in verdict.conditions

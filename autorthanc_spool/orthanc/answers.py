@@ -136,6 +136,7 @@ def read_series(content: Mapping[str, Any]) -> Series:
         tags=_tags(content, "MainDicomTags"),
         last_update=str(content.get("LastUpdate", "")),
         is_stable=content.get("IsStable") is True,
+        instances=len(content["Instances"]) if isinstance(content.get("Instances"), list) else 0,
     )
 
 
@@ -145,6 +146,12 @@ def instance_order(InstanceNumber: str) -> tuple[int, int]:
         return 0, int(InstanceNumber)
     except ValueError:
         return 1, 0
+
+
+def first_instance(resource: Resource, series_id: str) -> Instance | None:
+    """Choose the instance that speaks for a series: lowest InstanceNumber, then ID; None when none is listed."""
+    candidates = [instance for instance in resource.instances if instance.series_id == series_id]
+    return min(candidates, key=lambda one: (*instance_order(one.InstanceNumber), one.resource_id), default=None)
 
 
 def _tags(content: Mapping[str, Any], key: str) -> Mapping[str, str]:

@@ -34,7 +34,7 @@ from autorthanc_spool.orthanc.answers import (
     StudySummary,
     cause,
     checked_id,
-    instance_order,
+    first_instance,
     object_of,
     parse_time,
     read_changes,
@@ -143,6 +143,8 @@ class Orthanc:
 
     def with_first_instances(self, resource: Resource, series_ids: frozenset[str]) -> Resource:
         """Give these series the tags of their first instance: lowest InstanceNumber, then ID."""
+        if not series_ids:
+            return resource
         series = tuple(
             replace(one, first_instance_tags=self._first_instance_tags(resource, one.resource_id))
             if one.resource_id in series_ids
@@ -150,6 +152,12 @@ class Orthanc:
             for one in resource.series
         )
         return replace(resource, series=series)
+
+    def with_siblings(self, resource: Resource) -> Resource:
+        """Give a series the list of all series of its study."""
+        study_id = self.parent_study(resource.resource_id)
+        listed = self._get_list(f"/studies/{study_id}/series", Level.STUDY)
+        return replace(resource, siblings=tuple(read_series(one) for one in listed))
 
     def parent_study(self, series_id: str) -> str:
         """Tell the ID of the study that a series belongs to. Raises ResourceMissing."""
@@ -240,13 +248,15 @@ class Orthanc:
             raise OrthancFault("Orthanc's answer to /studies is no list")
         return [object_of(one, "/studies") for one in found]
 
-    def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str]:
-        candidates = [instance for instance in resource.instances if instance.series_id == series_id]
-        if not candidates:
+    def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str | None]:
+        first = first_instance(resource, series_id)
+        if first is None:
             return {}
-        first = min(candidates, key=lambda one: (*instance_order(one.InstanceNumber), one.resource_id))
-        tags = object_of(self._get(f"/instances/{first.resource_id}/tags?short"), "/tags")
-        return {tag.lower(): value for tag, value in tags.items() if isinstance(value, str)}
+        try:
+            tags = object_of(self._get(f"/instances/{first.resource_id}/tags?short"), "/tags")
+        except OrthancFault as error:
+            raise InstanceError(first.resource_id, str(error)) from None
+        return {tag.lower(): value for tag, value in tags.items() if value is None or isinstance(value, str)}
 
     def _get_resource(self, path: str, level: Level) -> Mapping[str, Any]:
         found = self._get(path)

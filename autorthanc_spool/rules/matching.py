@@ -1,7 +1,12 @@
 """Why a rule matches a study or series, or doesn't.
 
-A condition is looked up in Orthanc's tags of the patient and of the study; else, for each series, in Orthanc's tags of
-that series, else in the tags of its first instance. On a study it passes when any series has it.
+A condition is looked up in Orthanc's tags of the patient and of the study. Orthanc has them from the file that arrived
+first, a dose report perhaps: where they don't pass, and for all other tags, each series is looked at, in Orthanc's tags
+of that series, else in the tags of its first instance. On a study a condition passes when any series has it.
+
+Attributes that stand in no file (`computed`) are computed from what Orthanc lists.
+
+`judge` says what follows from what was read, `unanswered` what has to be read before; the planner reads it.
 """
 
 from __future__ import annotations
@@ -11,8 +16,10 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.core.dicom import Resource, Series
+from autorthanc_spool.rules import computed
 from autorthanc_spool.rules.model import Condition, Rule
+from autorthanc_spool.rules.questions import NONE, Answer, Found, Questions, all_of, of_first_instance, together
 
 # PS3.5 section 6.2: values are padded to even length with a space, UIDs with NUL; several are joined by a backslash.
 _PADDING = " \0"
@@ -23,12 +30,14 @@ _PADDED_SEPARATOR = re.compile(r"[ \0]*\\[ \0]*")
 class ConditionVerdict:
     """What a condition found, as written but without padding, each value once.
 
-    Where the verdict on the rule doesn't need them, first instances weren't read.
+    `places` tells for each value where it was found first: the Orthanc ID of a series, or "" for Orthanc's own tags of
+    patient and study. Where the verdict on the rule doesn't need them, first instances weren't read.
     """
 
     condition: Condition
     found: tuple[str, ...]
     passed: bool
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,13 +48,6 @@ class Verdict:
     conditions: tuple[ConditionVerdict, ...]
     matches: bool
     reason: str
-
-
-@dataclass(frozen=True)
-class _Finding:
-    values: tuple[str, ...]
-    passed: bool
-    unread: frozenset[str]
 
 
 def judge(rule: Rule, resource: Resource) -> Verdict:
@@ -67,19 +69,25 @@ def judge(rule: Rule, resource: Resource) -> Verdict:
     return Verdict(rule, conditions, matches=not reason, reason=reason or "matches")
 
 
-def unanswered(rules: Iterable[Rule], resource: Resource, *, thorough: bool = False) -> frozenset[str]:
-    """Tell of which series the first instance must be read before `judge` can decide, by their Orthanc IDs.
+def unanswered(rules: Iterable[Rule], resource: Resource) -> Questions:
+    """Tell what must be read before `judge` can decide; nothing for a rule that is decided by what was read.
 
-    A rule that main tags already exclude needs none; `thorough` asks for all that a full explanation needs.
+    An answer can raise another question: a value may be among those that Orthanc hides.
     """
-    needed: set[str] = set()
-    for rule in rules:
-        if rule.check_on is not resource.level or (_obstacle(rule, resource) and not thorough):
+    return all_of(_open(rule, resource) for rule in rules if not _obstacle(rule, resource))
+
+
+def _open(rule: Rule, resource: Resource) -> Questions:
+    needed = []
+    for condition in rule.conditions:
+        answer = _look_up(condition, resource)
+        if _passed(condition, answer):
             continue
-        findings = [_look_up(condition, resource) for condition in rule.conditions]
-        if thorough or all(finding.passed or finding.unread for finding in findings):
-            needed.update(*(finding.unread for finding in findings if thorough or not finding.passed))
-    return frozenset(needed)
+        if not answer.questions:
+            # It fails for certain, and the rule with it: nothing else has to be known.
+            return NONE
+        needed.append(answer.questions)
+    return all_of(needed)
 
 
 def _obstacle(rule: Rule, resource: Resource) -> str:
@@ -93,28 +101,33 @@ def _obstacle(rule: Rule, resource: Resource) -> str:
 
 
 def _verdict(condition: Condition, resource: Resource) -> ConditionVerdict:
-    finding = _look_up(condition, resource)
-    return ConditionVerdict(condition, finding.values, finding.passed)
+    answer = _look_up(condition, resource)
+    found: dict[str, str] = {}
+    for one in answer.found:
+        found.setdefault(one.value.strip(_PADDING), one.place)
+    return ConditionVerdict(condition, tuple(found), _passed(condition, answer), tuple(found.values()))
 
 
-def _look_up(condition: Condition, resource: Resource) -> _Finding:
-    keyword, values, unread = condition.keyword or "", [], set()
-    for tags in (resource.patient_tags, resource.study_tags):
-        if keyword in tags:
-            return _finding(condition, [tags[keyword]], set())
-    for series in resource.series:
-        if keyword in series.tags:
-            values.append(series.tags[keyword])
-        elif series.first_instance_tags is None:
-            unread.add(series.resource_id)
-        elif condition.tag in series.first_instance_tags:
-            values.append(series.first_instance_tags[condition.tag])
-    return _finding(condition, values, unread)
+def _look_up(condition: Condition, resource: Resource) -> Answer:
+    keyword = condition.keyword or ""
+    if compute := computed.ATTRIBUTES.get(keyword):
+        return compute(resource)
+    listed = (tags[keyword] for tags in (resource.patient_tags, resource.study_tags) if keyword in tags)
+    answer = Answer(tuple(Found(value) for value in listed))
+    # Orthanc's word is enough for a yes, not for a no.
+    if answer.found and _passed(condition, answer):
+        return answer
+    return together([answer, *(_in_series(series, keyword, condition.tag) for series in resource.series)])
 
 
-def _finding(condition: Condition, values: list[str], unread: set[str]) -> _Finding:
-    stripped = tuple(dict.fromkeys(value.strip(_PADDING) for value in values))
-    return _Finding(stripped, any(_passes(condition.value, value) for value in stripped), frozenset(unread))
+def _in_series(series: Series, keyword: str, tag: str) -> Answer:
+    if keyword in series.tags:
+        return Answer((Found(series.tags[keyword], series.resource_id),))
+    return of_first_instance(series, tag)
+
+
+def _passed(condition: Condition, answer: Answer) -> bool:
+    return any(_passes(condition.value, one.value) for one in answer.found)
 
 
 def _passes(wanted: str, value: str) -> bool:
