@@ -171,6 +171,8 @@ def show_check(checked: list[Checked]) -> None:
             click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
         elif one.rule:
             click.echo(f"{one.path.name}: ok, {describe(one.rule)}")
+            for warning in one.warnings:
+                click.echo(warning)
         else:
             click.echo(one.problem)
     broken = [one.path.name for one in checked if one.problem]

@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.disk.usage import Usage, usage
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.output.folders import Output
-from autorthanc_spool.rules import Rule, RuleError, parse_rule
+from autorthanc_spool.rules import Rule, RuleError, hopeless, parse_rule
 from autorthanc_spool.run.doorbell import Doorbell
 from autorthanc_spool.run.export import Tools
 from autorthanc_spool.run.loop import Runner
@@ -189,12 +189,14 @@ class Checked:
     rule: Rule | None
     problem: str = ""
     is_ignored: bool = False
+    # What is valid, and won't match or arrive.
+    warnings: tuple[str, ...] = ()
 
 
 def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
     """Check rule files; without any, all of the folder."""
     if files:
-        return [_check_file(path) for path in files]
+        return _with_warnings(settings, [_check_file(path) for path in files])
     spool = open_spool(settings)
     if problems := list(_replaced(settings, spool)):
         raise FolderMissing("\n".join(problems))
@@ -203,7 +205,7 @@ def check(settings: Settings, files: tuple[Path, ...]) -> list[Checked]:
     checked = [_with_table(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]
     checked += [Checked(broken.path, None, str(broken.error)) for broken in found.broken]
     checked += [Checked(folder / name, None, is_ignored=True) for name in found.ignored]
-    return sorted(checked, key=lambda one: one.path)
+    return _with_warnings(settings, sorted(checked, key=lambda one: one.path))
 
 
 def _check_file(path: Path) -> Checked:
@@ -224,6 +226,30 @@ def _with_table(checked: Checked) -> Checked:
         except PseudonymTableInvalid as error:
             return Checked(checked.path, None, "\n".join(f"{checked.path.name}: {one}" for one in error.problems))
     return checked
+
+
+def _with_warnings(settings: Settings, checked: list[Checked]) -> list[Checked]:
+    known = _known_destinations(settings, [one.rule for one in checked if one.rule])
+    return [replace(one, warnings=_hopeless(one.path, one.rule, known)) if one.rule else one for one in checked]
+
+
+def _hopeless(path: Path, rule: Rule, destinations: frozenset[str]) -> tuple[str, ...]:
+    try:
+        found = hopeless.warnings(rule, path.read_bytes(), destinations)
+    except (OSError, ValueError):
+        # It was changed since it was read.
+        return ()
+    return tuple(f"{path.name}:{one.line}: warning: {one}" for one in found)
+
+
+def _known_destinations(settings: Settings, rules: list[Rule]) -> frozenset[str]:
+    """The modalities of the settings; Orthanc, which may have others, is asked only about what they lack."""
+    known = frozenset(settings.dicom_modalities)
+    if known.issuperset(name for rule in rules for name in rule.destination_modalities):
+        return known
+    with suppress(SpoolError):
+        known |= orthanc(settings).modalities()
+    return known
 
 
 def explain(settings: Settings, level: Level, resource_id: str) -> Plan:

@@ -235,3 +235,27 @@ def test_listed_counts_cost_no_request(site: Site, orthanc: OrthancServer) -> No
     site.rule("no", Tags=[tag("NumberOfStudyRelatedInstances", "5")])
     site.rule("none", Tags=[tag("ModalitiesInStudy", "PT")])
     assert requests(site, orthanc, study) == ["/system", "/studies/ID", "/studies/ID/series"]
+
+
+def test_check_warns_of_what_never_matches_and_says_ok(site: Site, orthanc: OrthancServer) -> None:
+    site.rule("mri", Tags=[tag("StudyDescription", "brain"), tag("Modality", "MRI")])
+    site.rule("brain", Tags=[tag("StudyDescription", "brain"), tag("ModalitiesInStudy", "MR")])
+    site.rule("away", Action="FORWARD", DestinationModality=["PACS", "KNOWN", "OTHER"])
+    site.variables["ORTHANC_DICOM_MODALITIES"] = '{"KNOWN": ["A", "127.0.0.1", 104]}'
+    orthanc.put("/modalities/OTHER", ["OTHER", "127.0.0.1", 104])
+    try:
+        told = site.run("check").stdout.splitlines()
+        assert [line.split(":")[0] for line in told if ": ok" in line] == ["away.json", "brain.json", "mri.json"]
+        warned = [line for line in told if ": warning: " in line]
+        assert [line.split(" found ")[0] for line in warned] == [
+            "away.json:1: warning: DestinationModality[0]:",
+            "mri.json:1: warning: Tags[1].Value:",
+        ]
+        assert 'did you mean "MR"?' in warned[1]
+        assert site.run("check", str(site.rules / "mri.json")).stdout.splitlines()[1] == warned[1]
+    finally:
+        orthanc.delete("/modalities/OTHER")
+    # Where Orthanc doesn't answer, the settings alone say what there is.
+    site.variables["ORTHANC_URL"] = "http://127.0.0.1:1"
+    alone = [line for line in site.run("check", str(site.rules / "away.json")).stdout.splitlines() if "warning" in line]
+    assert [line.split(" ")[2] for line in alone] == ["DestinationModality[0]:", "DestinationModality[2]:"]
