@@ -7,7 +7,7 @@ STAMPS := $(VENV)/.stamps
 # The real pipeline behind, for the tests; its own environment, as it needs other versions of the same libraries.
 HURAHURA := .venv-hurahura
 
-.PHONY: demo test check compose-test fix chaos bench clean system-demo system-test system-compose
+.PHONY: demo test check compose-test fix chaos bench schema clean system-demo system-test system-compose
 
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
@@ -35,6 +35,10 @@ bench: system-test $(STAMPS)/test
 # The Compose set-up in containers; as root. ARGS=--keep leaves the images for the next time.
 compose-test: system-compose $(STAMPS)/compose
 	$(BIN)/python tests/compose/run.py $(ARGS)
+
+# The rows that the reader of rules uses, for editors.
+schema: $(STAMPS)/test
+	$(BIN)/python scripts/write_schema.py
 
 fix: $(STAMPS)/test
 	$(BIN)/ruff check --fix .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -52,6 +52,10 @@ class AnonymiseOptions:
     fixed: tuple[tuple[str, str], ...] = ()
     burned_in: Literal["withhold", "allow"] = "withhold"
     structured: Literal["withhold", "clean"] = "withhold"
+
+    def of_rule(self, name: str) -> AnonymiseOptions:
+        """The options of a rule: its name is the project where they name none."""
+        return self if self.project else replace(self, project=name)
 
 
 @dataclass(frozen=True)
