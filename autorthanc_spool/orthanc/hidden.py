@@ -1,6 +1,6 @@
 """Values that Orthanc has, and leaves out of its lists of tags: read from the stored file.
 
-Tried on 1.10.1 and 1.12.7: ``/tags?short`` gives null for a value of more than 256 characters, whatever its VR
+Tried on 1.10.1: ``/tags?short`` gives null for a value of more than 256 characters, whatever its VR
 ("TooLong"), and for what Orthanc doesn't take for text: OB, OW, UN, and all private elements of an Implicit VR file
 ("Null"). ``/content`` gives bytes without their VR, character set, and byte order, so the file itself is asked.
 """
