@@ -127,13 +127,15 @@ def _in_series(series: Series, keyword: str, tag: str) -> Answer:
 
 
 def _passed(condition: Condition, answer: Answer) -> bool:
-    return any(_passes(condition.value, one.value) for one in answer.found)
+    wanted = comparable(condition.value)
+    # All series of a study say mostly the same.
+    return any(_passes(wanted, value) for value in {one.value for one in answer.found})
 
 
 def _passes(wanted: str, value: str) -> bool:
     found = comparable(value).strip(_PADDING)
     # Several values that are all empty are an empty value.
-    return found.strip("\\") != "" and comparable(wanted) in found
+    return found.strip("\\") != "" and wanted in found
 
 
 def comparable(text: str) -> str:

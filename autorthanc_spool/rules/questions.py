@@ -22,7 +22,7 @@ class Questions:
 
     def __bool__(self) -> bool:
         """Whether anything must be read."""
-        return self != NONE
+        return bool(self.first_instances or self.hidden or self.siblings)
 
 
 NONE = Questions()
@@ -30,7 +30,9 @@ NONE = Questions()
 
 def all_of(questions: Iterable[Questions]) -> Questions:
     """Ask them all, and what is in several once."""
-    asked = [one for one in questions if one]
+    asked = [one for one in questions if one is not NONE]
+    if not asked:
+        return NONE
     return Questions(
         frozenset().union(*(one.first_instances for one in asked)),
         frozenset().union(*(one.hidden for one in asked)),
