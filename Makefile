@@ -7,7 +7,7 @@ STAMPS := $(VENV)/.stamps
 # The real pipeline behind, for the tests; its own environment, as it needs other versions of the same libraries.
 HURAHURA := .venv-hurahura
 
-.PHONY: demo test check compose-test wheel fix chaos bench clean system-demo system-test system-compose
+.PHONY: demo test check compose-test wheel fix chaos bench schema clean system-demo system-test system-compose
 
 demo: system-demo $(STAMPS)/package
 	$(BIN)/autorthanc-spool demo
@@ -40,6 +40,10 @@ compose-test: system-compose $(STAMPS)/compose
 wheel: $(STAMPS)/test
 	rm -rf dist
 	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
+# The rows that the reader of rules uses, for editors.
+schema: $(STAMPS)/test
+	$(BIN)/python scripts/write_schema.py
 
 fix: $(STAMPS)/test
 	$(BIN)/ruff check --fix .

@@ -19,7 +19,7 @@ from autorthanc_spool.actions import WORDS
 from autorthanc_spool.commands.main import cli
 from autorthanc_spool.core import errors, marker
 from autorthanc_spool.core.dicom import Level
-from autorthanc_spool.rules import file, options, parse_rule
+from autorthanc_spool.rules import fields, options, parse_rule
 from autorthanc_spool.settings.variables import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +124,7 @@ def test_every_setting_is_described() -> None:
 
 def test_every_key_of_a_rule_is_described() -> None:
     rules = (ROOT / "docs" / "rules.md").read_text()
-    keys = (*file.KEYS, *file.TAG_KEYS, *options.ANONYMISE_KEYS, *options.PRIVATE_KEYS, *options.ZIP_KEYS)
+    keys = (*fields.KEYS, *fields.TAG_KEYS, *options.ANONYMISE_KEYS, *options.PRIVATE_KEYS, *options.ZIP_KEYS)
     assert [key for key in keys if f"`{key}`" not in rules and f'"{key}"' not in rules] == []
 
 

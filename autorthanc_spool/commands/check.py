@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -10,9 +11,9 @@ import click
 from autorthanc_spool.actions import WORDS
 from autorthanc_spool.commands.options import with_settings
 from autorthanc_spool.commands.views import describe
-from autorthanc_spool.core.errors import FolderMissing, PseudonymTableInvalid, RulesInvalid, SettingsError
+from autorthanc_spool.core.errors import FolderMissing, PseudonymTableInvalid, RulesInvalid, SettingsError, SpoolError
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
-from autorthanc_spool.rules import Rule, RuleError, parse_rule
+from autorthanc_spool.rules import Rule, RuleError, hopeless, parse_rule
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool.spool import Spool
@@ -28,10 +29,10 @@ def command(settings: Settings, files: tuple[Path, ...]) -> None:
     if not files and (problems := preflight.problems(settings)):
         raise SettingsError(problems)
     if files:
-        _show([_check_file(path) for path in files])
+        _show(_with_warnings(settings, [_check_file(path) for path in files]))
         return
     spool = wiring.find_spool(settings)
-    _show(_look(settings, spool))
+    _show(_with_warnings(settings, _look(settings, spool)))
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Checked:
     rule: Rule | None
     problem: str = ""
     is_ignored: bool = False
+    # What is valid, and won't match or arrive.
+    warnings: tuple[str, ...] = ()
 
 
 def _look(settings: Settings, spool: Spool) -> list[Checked]:
@@ -76,6 +79,30 @@ def _with_table(checked: Checked) -> Checked:
     return checked
 
 
+def _with_warnings(settings: Settings, checked: list[Checked]) -> list[Checked]:
+    known = _known_destinations(settings, [one.rule for one in checked if one.rule])
+    return [replace(one, warnings=_hopeless(one.path, one.rule, known)) if one.rule else one for one in checked]
+
+
+def _hopeless(path: Path, rule: Rule, destinations: frozenset[str]) -> tuple[str, ...]:
+    try:
+        found = hopeless.warnings(rule, path.read_bytes(), destinations)
+    except (OSError, ValueError):
+        # It was changed since it was read.
+        return ()
+    return tuple(f"{path.name}:{one.line}: warning: {one}" for one in found)
+
+
+def _known_destinations(settings: Settings, rules: list[Rule]) -> frozenset[str]:
+    """The modalities of the settings; Orthanc, which may have others, is asked only about what they lack."""
+    known = frozenset(settings.dicom_modalities)
+    if known.issuperset(name for rule in rules for name in rule.destination_modalities):
+        return known
+    with suppress(SpoolError):
+        known |= wiring.orthanc(settings).modalities()
+    return known
+
+
 def _show(checked: list[Checked]) -> None:
     """Show what was found in rule files. Raises RulesInvalid when one is."""
     for one in checked:
@@ -83,6 +110,8 @@ def _show(checked: list[Checked]) -> None:
             click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
         elif one.rule:
             click.echo(f"{one.path.name}: ok, {describe(one.rule)}")
+            for warning in one.warnings:
+                click.echo(warning)
         else:
             click.echo(one.problem)
     broken = [one.path.name for one in checked if one.problem]

@@ -17,6 +17,9 @@ from autorthanc_spool.run.plan import Plan
 from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.settings import Settings
 
+# As much of a long text as can be read in a list; `--json` has all of it.
+_SHOWN_CHARACTERS = 400
+
 
 @click.command("explain")
 @click.argument("level", type=click.Choice([str(level) for level in Level], case_sensitive=False))
@@ -57,7 +60,8 @@ def _show(explained: Plan, as_json: bool) -> None:
 
 
 def _found(value: str, place: str) -> str:
-    return f"{value!r} in series {place}" if place else repr(value)
+    cut = f"{value[:_SHOWN_CHARACTERS]}…" if len(value) > _SHOWN_CHARACTERS else value
+    return f"{cut!r} in series {place}" if place else repr(cut)
 
 
 def _fate(verdict: Any, explained: Plan) -> str:

@@ -2,7 +2,8 @@
 
 ``resource_id`` is always Orthanc's own identifier (five groups of eight hexadecimal digits), never a UID. Main tags
 are keyed by DICOM keyword, the tags of an instance by ``gggg,eeee`` in lower case, as Orthanc's ``/tags?short`` gives
-them; every value is text, several values are joined by a backslash.
+them; every value is text, several values are joined by a backslash. A value of an instance that Orthanc has, but leaves
+out of its lists because it is long or not known to be text, is None.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class Instance:
 
 @dataclass(frozen=True)
 class Series:
-    """One series: its main tags, how many instances it has, and, once asked for, the tags of its first instance."""
+    """One series: main tags, number of instances (0: not known), and, once asked for, the tags of the first one."""
 
     resource_id: str
     tags: Mapping[str, str]
-    first_instance_tags: Mapping[str, str] | None = None
+    first_instance_tags: Mapping[str, str | None] | None = None
     last_update: str = ""
     is_stable: bool = True
     instances: int = 0
@@ -54,7 +55,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Resource:
-    """A study or a series at one moment. On a series, ``series`` holds that series alone."""
+    """A study or a series at one moment.
+
+    On a series, `series` holds that series alone; `siblings` are, once asked for, all series of its study.
+    """
 
     level: Level
     resource_id: str
@@ -65,6 +69,12 @@ class Resource:
     last_update: str
     is_stable: bool
     is_copy: bool
+    siblings: tuple[Series, ...] | None = None
+
+    @property
+    def study_series(self) -> tuple[Series, ...] | None:
+        """All series of the study; None on a series for which they weren't asked for."""
+        return self.series if self.level is Level.STUDY else self.siblings
 
     @property
     def key(self) -> str:

@@ -7,7 +7,6 @@ Source: https://orthanc.uclouvain.be/book/users/rest.html
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,27 +140,18 @@ def read_series(content: Mapping[str, Any]) -> Series:
     )
 
 
-def read_text(data: bytes, character_set: str) -> str:
-    """Decode a value of a file by its SpecificCharacterSet (PS3.5 section 6.1); what can't be decoded is replaced."""
-    # Most runs never need it, and it takes long to import.
-    from pydicom.charset import convert_encodings, decode_bytes
-    from pydicom.valuerep import TEXT_VR_DELIMS
-
-    with warnings.catch_warnings():
-        # They would show the value.
-        warnings.simplefilter("ignore")
-        try:
-            return decode_bytes(data, convert_encodings(character_set.split("\\")), TEXT_VR_DELIMS)
-        except (LookupError, ValueError):
-            return data.decode("latin-1")
-
-
 def instance_order(InstanceNumber: str) -> tuple[int, int]:
     """Sort instances by number; what is no number comes last."""
     try:
         return 0, int(InstanceNumber)
     except ValueError:
         return 1, 0
+
+
+def first_instance(resource: Resource, series_id: str) -> Instance | None:
+    """Choose the instance that speaks for a series: lowest InstanceNumber, then ID; None when none is listed."""
+    candidates = [instance for instance in resource.instances if instance.series_id == series_id]
+    return min(candidates, key=lambda one: (*instance_order(one.InstanceNumber), one.resource_id), default=None)
 
 
 def _tags(content: Mapping[str, Any], key: str) -> Mapping[str, str]:

@@ -35,7 +35,7 @@ from autorthanc_spool.orthanc.answers import (
     StudySummary,
     cause,
     checked_id,
-    instance_order,
+    first_instance,
     object_of,
     parse_time,
     read_changes,
@@ -43,7 +43,6 @@ from autorthanc_spool.orthanc.answers import (
     read_resource,
     read_series,
     read_study_summary,
-    read_text,
     shape,
 )
 
@@ -53,8 +52,6 @@ READ_TIMEOUT_S = 60.0
 
 # A resource whose series change between one request and the next is read this often before it is left in peace.
 _READINGS = 5
-# What is longer than this is no text that anybody would look for something in.
-_LONGEST_TEXT_BYTES = 1024 * 1024
 _CHANGING_WAIT_S = 5.0
 
 _PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
@@ -168,21 +165,23 @@ class Orthanc:
             resource = self.resource(resource.level, resource.resource_id)
         raise StillArriving(f"the {resource.level} changes faster than it can be read", _CHANGING_WAIT_S)
 
-    def with_first_instances(
-        self, resource: Resource, series_ids: frozenset[str], wanted: frozenset[str] = frozenset()
-    ) -> Resource:
-        """Give these series the tags of their first instance: lowest InstanceNumber, then ID.
-
-        Orthanc hides values of more than 256 characters: those of the `wanted` tags (``gggg,eeee``) are read from the
-        file.
-        """
+    def with_first_instances(self, resource: Resource, series_ids: frozenset[str]) -> Resource:
+        """Give these series the tags of their first instance: lowest InstanceNumber, then ID."""
+        if not series_ids:
+            return resource
         series = tuple(
-            replace(one, first_instance_tags=self._first_instance_tags(resource, one.resource_id, wanted))
+            replace(one, first_instance_tags=self._first_instance_tags(resource, one.resource_id))
             if one.resource_id in series_ids
             else one
             for one in resource.series
         )
         return replace(resource, series=series)
+
+    def with_siblings(self, resource: Resource) -> Resource:
+        """Give a series the list of all series of its study."""
+        study_id = self.parent_study(resource.resource_id)
+        listed = self._get_list(f"/studies/{study_id}/series", Level.STUDY)
+        return replace(resource, siblings=tuple(read_series(one) for one in listed))
 
     def parent_study(self, series_id: str) -> str:
         """Tell the ID of the study that a series belongs to. Raises ResourceMissing."""
@@ -283,22 +282,15 @@ class Orthanc:
             raise OrthancFault("Orthanc's answer to /studies is no list")
         return [object_of(one, "/studies") for one in found]
 
-    def _first_instance_tags(self, resource: Resource, series_id: str, wanted: frozenset[str]) -> Mapping[str, str]:
-        candidates = [instance for instance in resource.instances if instance.series_id == series_id]
-        if not candidates:
+    def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str | None]:
+        first = first_instance(resource, series_id)
+        if first is None:
             return {}
-        first = min(candidates, key=lambda one: (*instance_order(one.InstanceNumber), one.resource_id))
-        tags = object_of(self._get(f"/instances/{first.resource_id}/tags?short"), "/tags")
-        found = {tag.lower(): value for tag, value in tags.items() if isinstance(value, str)}
-        for tag in (tag.lower() for tag, value in tags.items() if value is None and tag.lower() in wanted):
-            found[tag] = self._hidden_text(first.resource_id, tag, found.get("0008,0005", ""))
-        return found
-
-    def _hidden_text(self, instance_id: str, tag: str, character_set: str) -> str:
-        """Read a value as the file has it, or its first MiB; "" when it is gone."""
-        path = f"/instances/{instance_id}/content/{tag.replace(',', '-')}"
-        response = self._request(path)
-        return "" if response is None else read_text(response.data[:_LONGEST_TEXT_BYTES], character_set)
+        try:
+            tags = object_of(self._get(f"/instances/{first.resource_id}/tags?short"), "/tags")
+        except OrthancFault as error:
+            raise InstanceError(first.resource_id, str(error)) from None
+        return {tag.lower(): value for tag, value in tags.items() if value is None or isinstance(value, str)}
 
     def _get_resource(self, path: str, level: Level) -> Mapping[str, Any]:
         found = self._get(path)

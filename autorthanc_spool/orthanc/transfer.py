@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import urllib3
@@ -38,7 +38,7 @@ class Transfer:
         self.md5 = ""
         self.size_bytes = 0
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Generator[bytes, None, None]:
         """Fetch them."""
         try:
             with _given_back(self._orthanc.open(self._instance)) as response:

@@ -6,6 +6,7 @@ automation_scripts/schema/rule.schema.json does so for editors.
 
 from __future__ import annotations
 
+from autorthanc_spool.rules import hopeless
 from autorthanc_spool.rules.file import MAX_BYTES, parse_rule
 from autorthanc_spool.rules.matching import ConditionVerdict, Verdict, judge, unanswered
 from autorthanc_spool.rules.model import (
@@ -34,6 +35,7 @@ __all__ = [
     "RuleError",
     "Verdict",
     "ZipOptions",
+    "hopeless",
     "judge",
     "parse_rule",
     "unanswered",

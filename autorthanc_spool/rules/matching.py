@@ -4,26 +4,22 @@ A condition is looked up in Orthanc's tags of the patient and of the study. Orth
 first, a dose report perhaps: where they don't pass, and for all other tags, each series is looked at, in Orthanc's tags
 of that series, else in the tags of its first instance. On a study a condition passes when any series has it.
 
-Tags that stand in no file (`COMPUTED`) are counted from what Orthanc lists.
+Attributes that stand in no file (`computed`) are computed from what Orthanc lists.
+
+`judge` says what follows from what was read, `unanswered` what has to be read before; the planner reads it.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autorthanc_spool.core.dicom import Level, Resource
+from autorthanc_spool.core.dicom import Resource, Series
+from autorthanc_spool.rules import computed
 from autorthanc_spool.rules.model import Condition, Rule
-
-# Attributes that a DICOM node computes when it is asked (PS3.4 section C.3.4), and on which level they are known here.
-COMPUTED = {
-    "ModalitiesInStudy": Level.STUDY,
-    "NumberOfStudyRelatedSeries": Level.STUDY,
-    "NumberOfStudyRelatedInstances": Level.STUDY,
-    "NumberOfSeriesRelatedInstances": Level.SERIES,
-}
+from autorthanc_spool.rules.questions import NONE, Answer, Found, Questions, all_of, of_first_instance, together
 
 # PS3.5 section 6.2: values are padded to even length with a space, UIDs with NUL; several are joined by a backslash.
 _PADDING = " \0"
@@ -54,13 +50,6 @@ class Verdict:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Finding:
-    values: Mapping[str, str]
-    passed: bool
-    unread: frozenset[str]
-
-
 def judge(rule: Rule, resource: Resource) -> Verdict:
     """Tell whether a rule matches a resource. What wasn't read counts as absent: ask `unanswered` first."""
     obstacle = _obstacle(rule, resource)
@@ -80,19 +69,25 @@ def judge(rule: Rule, resource: Resource) -> Verdict:
     return Verdict(rule, conditions, matches=not reason, reason=reason or "matches")
 
 
-def unanswered(rules: Iterable[Rule], resource: Resource, *, thorough: bool = False) -> frozenset[str]:
-    """Tell of which series the first instance must be read before `judge` can decide, by their Orthanc IDs.
+def unanswered(rules: Iterable[Rule], resource: Resource) -> Questions:
+    """Tell what must be read before `judge` can decide; nothing for a rule that is decided by what was read.
 
-    A rule that main tags already exclude needs none; `thorough` asks for all that a full explanation needs.
+    An answer can raise another question: a value may be among those that Orthanc hides.
     """
-    needed: set[str] = set()
-    for rule in rules:
-        if rule.check_on is not resource.level or (_obstacle(rule, resource) and not thorough):
+    return all_of(_open(rule, resource) for rule in rules if not _obstacle(rule, resource))
+
+
+def _open(rule: Rule, resource: Resource) -> Questions:
+    needed = []
+    for condition in rule.conditions:
+        answer = _look_up(condition, resource)
+        if _passed(condition, answer):
             continue
-        findings = [_look_up(condition, resource) for condition in rule.conditions]
-        if thorough or all(finding.passed or finding.unread for finding in findings):
-            needed.update(*(finding.unread for finding in findings if thorough or not finding.passed))
-    return frozenset(needed)
+        if not answer.questions:
+            # It fails for certain, and the rule with it: nothing else has to be known.
+            return NONE
+        needed.append(answer.questions)
+    return all_of(needed)
 
 
 def _obstacle(rule: Rule, resource: Resource) -> str:
@@ -106,55 +101,41 @@ def _obstacle(rule: Rule, resource: Resource) -> str:
 
 
 def _verdict(condition: Condition, resource: Resource) -> ConditionVerdict:
-    finding = _look_up(condition, resource)
-    return ConditionVerdict(condition, tuple(finding.values), finding.passed, tuple(finding.values.values()))
+    answer = _look_up(condition, resource)
+    found: dict[str, str] = {}
+    for one in answer.found:
+        found.setdefault(one.value.strip(_PADDING), one.place)
+    return ConditionVerdict(condition, tuple(found), _passed(condition, answer), tuple(found.values()))
 
 
-def _look_up(condition: Condition, resource: Resource) -> _Finding:
-    if condition.keyword in COMPUTED:
-        # A series without instances stands for those that weren't listed.
-        unlisted = {series.resource_id for series in resource.series if not series.instances}
-        return _finding(condition, [] if unlisted else _computed(condition.keyword, resource), unlisted)
-    keyword, values, unread = condition.keyword or "", [], set()
-    for tags in (resource.patient_tags, resource.study_tags):
-        if keyword in tags:
-            values.append((tags[keyword], ""))
-            if _passes(condition.value, tags[keyword].strip(_PADDING)):
-                return _finding(condition, values, set())
-    for series in resource.series:
-        if keyword in series.tags:
-            values.append((series.tags[keyword], series.resource_id))
-        elif series.first_instance_tags is None:
-            unread.add(series.resource_id)
-        elif condition.tag in series.first_instance_tags:
-            values.append((series.first_instance_tags[condition.tag], series.resource_id))
-    return _finding(condition, values, unread)
+def _look_up(condition: Condition, resource: Resource) -> Answer:
+    keyword = condition.keyword or ""
+    if compute := computed.ATTRIBUTES.get(keyword):
+        return compute(resource)
+    listed = (tags[keyword] for tags in (resource.patient_tags, resource.study_tags) if keyword in tags)
+    answer = Answer(tuple(Found(value) for value in listed))
+    # Orthanc's word is enough for a yes, not for a no.
+    if answer.found and _passed(condition, answer):
+        return answer
+    return together([answer, *(_in_series(series, keyword, condition.tag) for series in resource.series)])
 
 
-def _finding(condition: Condition, values: list[tuple[str, str]], unread: set[str]) -> _Finding:
-    # Of a value that several have, the first place is kept.
-    stripped = {value.strip(_PADDING): place for value, place in reversed(values)}
-    ordered = {value: stripped[value] for value in dict.fromkeys(value.strip(_PADDING) for value, _ in values)}
-    return _Finding(ordered, any(_passes(condition.value, value) for value in ordered), frozenset(unread))
+def _in_series(series: Series, keyword: str, tag: str) -> Answer:
+    if keyword in series.tags:
+        return Answer((Found(series.tags[keyword], series.resource_id),))
+    return of_first_instance(series, tag)
 
 
-def _computed(keyword: str, resource: Resource) -> list[tuple[str, str]]:
-    """What a node would answer that computes these attributes; nothing on a level where it isn't known."""
-    if keyword == "NumberOfSeriesRelatedInstances":
-        return [(str(series.instances), series.resource_id) for series in resource.series]
-    if resource.level is Level.SERIES:
-        return []
-    if keyword == "ModalitiesInStudy":
-        modalities = dict.fromkeys(series.tags.get("Modality", "").strip(_PADDING) for series in resource.series)
-        return [("\\".join(filter(None, modalities)), "")]
-    counts = [series.instances for series in resource.series]
-    return [(str(len(counts) if keyword == "NumberOfStudyRelatedSeries" else sum(counts)), "")]
+def _passed(condition: Condition, answer: Answer) -> bool:
+    wanted = comparable(condition.value)
+    # All series of a study say mostly the same.
+    return any(_passes(wanted, value) for value in {one.value for one in answer.found})
 
 
 def _passes(wanted: str, value: str) -> bool:
     found = comparable(value).strip(_PADDING)
     # Several values that are all empty are an empty value.
-    return found.strip("\\") != "" and comparable(wanted) in found
+    return found.strip("\\") != "" and wanted in found
 
 
 def comparable(text: str) -> str:

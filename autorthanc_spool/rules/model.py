@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Literal
 
@@ -79,6 +79,10 @@ class AnonymiseOptions:
     structured: Literal["withhold", "clean"] = "withhold"
     issuer: Literal["ignore", "apart"] = "ignore"
     malformed: Literal["fail", "withhold"] = "fail"
+
+    def of_rule(self, name: str) -> AnonymiseOptions:
+        """The options of a rule: its name is the project where they name none."""
+        return self if self.project else replace(self, project=name)
 
 
 @dataclass(frozen=True)

@@ -1,102 +1,91 @@
-"""The options of ANONYMISE and ZIP: the objects `Anonymise` and `Zip` of a rule file."""
+"""The options of ANONYMISE and ZIP: the objects `Anonymise` and `Zip` of a rule file.
+
+An option is one row: key, form, default, and what editors show of it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
+from autorthanc_spool.rules.forms import (
+    Field,
+    Form,
+    Schema,
+    keys,
+    list_of,
+    matching,
+    object_schema,
+    required,
+    with_notes,
+    word,
+)
 from autorthanc_spool.rules.located_json import Array
 from autorthanc_spool.rules.model import AnonymiseOptions, Keep, PrivateElement, ZipOptions
-from autorthanc_spool.rules.reader import Item, Reader, take
+from autorthanc_spool.rules.reader import Item, Reader
 
-ANONYMISE_KEYS = (
-    *("Keep", "SafePrivate", "Project", "PseudonymTable", "Issuer", "Set"),
-    *("BurnedIn", "Structured", "Malformed"),
-)
-PRIVATE_KEYS = ("Creator", "Group", "Element")
-ZIP_KEYS = ("Compression",)
-
-_KEEP = {str(keep): keep for keep in Keep}
 _BURNED_IN: dict[str, Literal["withhold", "allow"]] = {"withhold": "withhold", "allow": "allow"}
 _STRUCTURED: dict[str, Literal["withhold", "clean"]] = {"withhold": "withhold", "clean": "clean"}
 _ISSUER: dict[str, Literal["ignore", "apart"]] = {"ignore": "ignore", "apart": "apart"}
 _MALFORMED: dict[str, Literal["fail", "withhold"]] = {"fail": "fail", "withhold": "withhold"}
 _COMPRESSION: dict[str, Literal["fast", "stored"]] = {"fast": "fast", "stored": "stored"}
 
-_NOT_BLANK = re.compile(r".*\S.*")
-# A name beside the rules, not a way out of their folder; what ends in .json there is read as a rule.
-_TABLE = re.compile(r"(?!.*\.json$)[^./\s\x00-\x1f][^/\x00-\x1f]*", re.IGNORECASE)
 # LO in the default repertoire, without the separator of values (PS3.5 table 6.2-1); padding isn't part of it.
-_CREATOR = re.compile(r"(?! )[ -\[\]-~]{1,64}(?<! )")
+_CREATOR = Field(
+    "Creator",
+    matching(r"(?! )[ -\[\]-~]{1,64}(?<! )", "a private creator as the files have it"),
+    "",
+    "The private creator, as the files have it.",
+    required=True,
+)
 # Private groups are odd, and begin at 0009 (PS3.5 section 7.1).
-_PRIVATE_GROUP = re.compile(r"(?!000[1-7]|ffff)[0-9a-f]{3}[13579bdf]", re.IGNORECASE)
-_LAST_BYTE = re.compile(r"(?:xx)?([0-9a-f]{2})", re.IGNORECASE)
+_GROUP = Field(
+    "Group",
+    matching(r"(?!000[1-7]|[Ff]{4})[0-9a-fA-F]{3}[13579bdfBDF]", 'a private group, which is odd, as "0019"'),
+    "",
+    "The private group, in four hexadecimal digits.",
+    required=True,
+)
+_ELEMENT = Field(
+    "Element",
+    matching(
+        r"([Xx]{2})?[0-9a-fA-F]{2}",
+        'the last two hex digits of the element, as "0c"',
+        "the first two depend on the file",
+    ),
+    "",
+    "The last two hexadecimal digits of the element.",
+    required=True,
+)
+_PRIVATE = (_CREATOR, _GROUP, _ELEMENT)
+PRIVATE_KEYS = keys(_PRIVATE)
 
 
-def anonymise(reader: Reader, item: Item, rule_name: str) -> AnonymiseOptions:
-    """Read the options of ANONYMISE; the project is the rule's name unless it says another."""
-    members = reader.members(item, ANONYMISE_KEYS)
-    return AnonymiseOptions(
-        project=take(members, "Project", lambda one: reader.matching(one, _NOT_BLANK, "a name"), rule_name),
-        keep=take(members, "Keep", lambda one: _keep(reader, one), frozenset()),
-        safe_private=take(members, "SafePrivate", lambda one: _safe_private(reader, one), ()),
-        pseudonym_table=take(members, "PseudonymTable", lambda one: _table(reader, one), None),
-        fixed=take(members, "Set", lambda one: _fixed(reader, one), ()),
-        burned_in=take(members, "BurnedIn", lambda one: reader.word(one, _BURNED_IN), "withhold"),
-        structured=take(members, "Structured", lambda one: reader.word(one, _STRUCTURED), "withhold"),
-        issuer=take(members, "Issuer", lambda one: _issuer(reader, one, "PseudonymTable" in members), "ignore"),
-        malformed=take(members, "Malformed", lambda one: reader.word(one, _MALFORMED), "fail"),
-    )
-
-
-def archive(reader: Reader, item: Item) -> ZipOptions:
-    """Read the options of ZIP."""
-    members = reader.members(item, ZIP_KEYS)
-    return ZipOptions(take(members, "Compression", lambda one: reader.word(one, _COMPRESSION), "fast"))
-
-
-def _keep(reader: Reader, item: Item) -> frozenset[Keep]:
-    found = [reader.word(one, _KEEP) for one in reader.items(item) or []]
-    kept = frozenset(keep for keep in found if keep)
+def _keep(reader: Reader, item: Item) -> frozenset[Keep] | None:
+    kept = frozenset(_KEEPS.read(reader, item) or ())
     if kept >= {Keep.MODIFIED_DATES, Keep.FULL_DATES}:
         reader.wrong(item, "one of the two", found=f"{Keep.MODIFIED_DATES} and {Keep.FULL_DATES}")
     return kept
 
 
-def _issuer(reader: Reader, item: Item, has_table: bool) -> Literal["ignore", "apart"] | None:
-    found = reader.word(item, _ISSUER)
-    if found == "apart" and has_table:
-        hint = "a table knows patients by their PatientID alone"
-        reader.wrong(item, 'no "apart" beside PseudonymTable', hint, found='"apart"')
-    return found
-
-
-def _table(reader: Reader, item: Item) -> str | None:
-    expected = "the name of a CSV file beside the rules"
-    hint = "no folder, no leading dot, and not .json, which would be read as a rule"
-    return reader.matching(item, _TABLE, expected, hint)
-
-
-def _safe_private(reader: Reader, item: Item) -> tuple[PrivateElement, ...]:
-    found = [_private_element(reader, one) for one in reader.items(item) or []]
-    return tuple(sorted({element for element in found if element}))
+def _keep_schema() -> Schema:
+    dates = [{"contains": {"const": str(keep)}} for keep in (Keep.MODIFIED_DATES, Keep.FULL_DATES)]
+    return {**_KEEPS.schema(), "not": {"type": "array", "allOf": dates}}
 
 
 def _private_element(reader: Reader, item: Item) -> PrivateElement | None:
+    before = len(reader.problems)
     parts = _private_parts(reader, item)
-    creator = take(
-        parts, "Creator", lambda one: reader.matching(one, _CREATOR, "a private creator as the files have it"), None
-    )
-    group = take(parts, "Group", lambda one: _private_group(reader, one), None)
-    element = take(parts, "Element", lambda one: _last_byte(reader, one), None)
-    if creator is None or group is None or element is None:
+    creator, group, element = (field.take(reader, parts) for field in _PRIVATE)
+    # What is wrong in one of the three was noted with its place.
+    if len(reader.problems) > before:
         return None
-    return PrivateElement(creator, group, element)
+    return PrivateElement(creator, int(group, 16), int(element[-2:], 16))
 
 
 def _private_parts(reader: Reader, item: Item) -> dict[str, Item]:
     if not isinstance(item.node.value, Array):
-        return reader.members(item, PRIVATE_KEYS, required=PRIVATE_KEYS)
+        return reader.members(item, PRIVATE_KEYS, required=required(_PRIVATE))
     parts = reader.items(item) or []
     if len(parts) != len(PRIVATE_KEYS):
         reader.wrong(item, "creator, group and element", found=f"a list of {len(parts)}")
@@ -104,15 +93,9 @@ def _private_parts(reader: Reader, item: Item) -> dict[str, Item]:
     return dict(zip(PRIVATE_KEYS, parts, strict=True))
 
 
-def _private_group(reader: Reader, item: Item) -> int | None:
-    found = reader.matching(item, _PRIVATE_GROUP, 'a private group, which is odd, as "0019"')
-    return int(found, 16) if found and _PRIVATE_GROUP.fullmatch(found) else None
-
-
-def _last_byte(reader: Reader, item: Item) -> int | None:
-    expected = 'the last two hex digits of the element, as "0c"'
-    found = reader.matching(item, _LAST_BYTE, expected, "the first two depend on the file")
-    return int(found[-2:], 16) if found and _LAST_BYTE.fullmatch(found) else None
+def _private_schema() -> Schema:
+    three = {"type": "array", "minItems": 3, "maxItems": 3, "items": [field.schema() for field in _PRIVATE]}
+    return {"anyOf": [object_schema(_PRIVATE), three]}
 
 
 def _fixed(reader: Reader, item: Item) -> tuple[tuple[str, str], ...]:
@@ -126,8 +109,99 @@ def _fixed(reader: Reader, item: Item) -> tuple[tuple[str, str], ...]:
 
 def _fixed_value(reader: Reader, item: Item, limit: int) -> str | None:
     value = reader.text(item)
-    if value is not None and not re.fullmatch(rf"(?=.*\S)[ -\[\]-~]{{1,{limit}}}", value):
+    if value is not None and not re.fullmatch(_trial_pattern(limit), value):
         # Other characters would depend on the character set of each file.
         reader.wrong(item, f"1 to {limit} ASCII characters without backslash", found="other text")
         return None
     return value
+
+
+def _fixed_schema() -> Schema:
+    from autorthanc_spool.rules.vocabulary import TRIAL_KEYWORDS, max_trial_characters
+
+    forms = {one: matching(_trial_pattern(max_trial_characters(one)), "") for one in TRIAL_KEYWORDS}
+    return with_notes({keyword: form.schema() for keyword, form in forms.items()})
+
+
+def _trial_pattern(limit: int) -> str:
+    return rf"(?=.*\S)[ -\[\]-~]{{1,{limit}}}"
+
+
+_KEEPS = list_of(word({str(keep): keep for keep in Keep}))
+
+_PROJECT = Field(
+    "Project",
+    matching(r"[^\n]*\S[^\n]*", "a name"),
+    "",
+    "Pseudonyms of two projects can't be linked. Without it, the rule's name.",
+)
+_KEEP = Field(
+    "Keep",
+    Form(_keep, _keep_schema),
+    frozenset(),
+    "What stays, although it would go: options of the profile in PS3.15 Annex E.",
+)
+_SAFE_PRIVATE = Field(
+    "SafePrivate", list_of(Form(_private_element, _private_schema)), (), "Private elements that are kept."
+)
+# A name beside the rules, not a way out of their folder; what ends in .json there is read as a rule.
+_PSEUDONYM_TABLE: Field[str | None] = Field(
+    "PseudonymTable",
+    matching(
+        r"(?!.*\.[Jj][Ss][Oo][Nn](?![\s\S]))[^./\s\x00-\x1f][^/\x00-\x1f]*",
+        "the name of a CSV file beside the rules",
+        "no folder, no leading dot, and not .json, which would be read as a rule",
+    ),
+    None,
+    "A CSV file beside the rules, with the columns PatientID and Pseudonym.",
+)
+_SET = Field("Set", Form(_fixed, _fixed_schema), (), "Fixed values for ClinicalTrial… attributes.")
+_BURNED = Field("BurnedIn", word(_BURNED_IN), "withhold", "What becomes of images that may show the patient's name.")
+_REPORTS = Field("Structured", word(_STRUCTURED), "withhold", "What becomes of structured reports.")
+
+_ISSUERS = Field(
+    "Issuer", word(_ISSUER), "ignore", "apart: one PatientID of two issuers is two patients; not with PseudonymTable."
+)
+_UNREADABLE = Field("Malformed", word(_MALFORMED), "fail", "What becomes of files that can't be read.")
+
+ANONYMISE_FIELDS: tuple[Field[Any], ...] = (
+    _KEEP, _SAFE_PRIVATE, _PROJECT, _PSEUDONYM_TABLE, _ISSUERS, _SET, _BURNED, _REPORTS, _UNREADABLE,
+)  # fmt: skip
+ANONYMISE_KEYS = keys(ANONYMISE_FIELDS)
+
+_PACKING = Field(
+    "Compression", word(_COMPRESSION), "fast", "fast: deflated. stored: not compressed, for files that are."
+)
+ZIP_FIELDS = (_PACKING,)
+ZIP_KEYS = keys(ZIP_FIELDS)
+
+
+def anonymise(reader: Reader, item: Item) -> AnonymiseOptions:
+    """Read the options of ANONYMISE; the project is empty unless they name one."""
+    members = reader.members(item, ANONYMISE_KEYS)
+    issuer = _ISSUERS.take(reader, members)
+    if issuer == "apart" and "PseudonymTable" in members:
+        hint = "a table knows patients by their PatientID alone"
+        reader.wrong(members["Issuer"], 'no "apart" beside PseudonymTable', hint, found='"apart"')
+    return AnonymiseOptions(
+        project=_PROJECT.take(reader, members),
+        keep=_KEEP.take(reader, members),
+        safe_private=tuple(sorted({*_SAFE_PRIVATE.take(reader, members)})),
+        pseudonym_table=_PSEUDONYM_TABLE.take(reader, members),
+        fixed=_SET.take(reader, members),
+        burned_in=_BURNED.take(reader, members),
+        structured=_REPORTS.take(reader, members),
+        issuer=issuer,
+        malformed=_UNREADABLE.take(reader, members),
+    )
+
+
+def anonymise_schema() -> Schema:
+    """Describe the options of ANONYMISE."""
+    both = {"required": ["Issuer", "PseudonymTable"], "properties": {"Issuer": {"const": "apart"}}}
+    return {**object_schema(ANONYMISE_FIELDS), "not": both}
+
+
+def archive(reader: Reader, item: Item) -> ZipOptions:
+    """Read the options of ZIP."""
+    return ZipOptions(_PACKING.take(reader, reader.members(item, ZIP_KEYS)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.record import Record
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.hidden import with_hidden
 from autorthanc_spool.rules import Rule, unanswered
 from autorthanc_spool.run import plan
 from autorthanc_spool.run.plan import Plan
@@ -28,11 +29,18 @@ class Planner:
         drawn = plan.make_plan(resource, self._chosen, self._broken, record)
         if not missing and not (drawn.jobs or drawn.unchanged or drawn.waiting):
             return drawn
-        resource = self._orthanc.with_instances(resource)
-        if missing:
-            wanted = frozenset(condition.tag for rule in rules for condition in rule.conditions)
-            resource = self._orthanc.with_first_instances(resource, unanswered(rules, resource), wanted)
+        resource = with_answers(self._orthanc, rules, self._orthanc.with_instances(resource))
         return plan.make_plan(resource, self._chosen, self._broken, record)
+
+
+def with_answers(orthanc: Orthanc, rules: Sequence[Rule], resource: Resource) -> Resource:
+    """Read what the rules need to know of a resource with its instances, each thing once; raises InstanceError."""
+    # A value that the first answer brings may be one that Orthanc hides; there is no third round.
+    while asked := unanswered(rules, resource):
+        resource = orthanc.with_first_instances(resource, asked.first_instances)
+        resource = with_hidden(orthanc, resource, asked.hidden)
+        resource = orthanc.with_siblings(resource) if asked.siblings else resource
+    return resource
 
 
 def deciding(rules: RuleSet) -> list[Rule]:

@@ -20,6 +20,7 @@ from autorthanc_spool.orthanc.answers import parse_time
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.rules import Rule, judge, unanswered
 from autorthanc_spool.run import plan
+from autorthanc_spool.run.planner import with_answers
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.ledger import Ledger
@@ -155,13 +156,9 @@ def _in_study(orthanc: Orthanc, ledger: Ledger, rule: Rule, study_id: str) -> It
 
 
 def _match(orthanc: Orthanc, ledger: Ledger, rule: Rule, resource: Resource) -> Iterator[Match]:
-    missing = unanswered([rule], resource)
-    if not missing and not judge(rule, resource).matches:
+    if not unanswered([rule], resource) and not judge(rule, resource).matches:
         return
-    resource = orthanc.with_instances(resource)
-    if missing:
-        wanted = frozenset(condition.tag for condition in rule.conditions)
-        resource = orthanc.with_first_instances(resource, unanswered([rule], resource), wanted)
+    resource = with_answers(orthanc, [rule], orthanc.with_instances(resource))
     record = ledger.read(resource.key)
     drawn = plan.make_plan(resource, [rule], [], record)
     if drawn.jobs or drawn.unchanged:

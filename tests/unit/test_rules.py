@@ -19,7 +19,8 @@ from autorthanc_spool.rules import (
     ZipOptions,
     parse_rule,
 )
-from autorthanc_spool.rules.file import KEYS, MAX_BYTES, TAG_KEYS
+from autorthanc_spool.rules.fields import KEYS, TAG_KEYS
+from autorthanc_spool.rules.file import MAX_BYTES
 from autorthanc_spool.rules.options import ANONYMISE_KEYS, ZIP_KEYS
 
 
