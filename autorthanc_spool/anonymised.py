@@ -10,6 +10,7 @@ import os
 import re
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,11 @@ from autorthanc_spool.errors import EverythingWithheld, ResourceMissing
 CHUNK_BYTES = 1024 * 1024
 
 
+# What a record says of private values that a rule calls safe: how many, by tag and creator.
+PRIVATE_REMOVED = "private_removed"
+PRIVATE_CLEANED = "private_cleaned"
+
+
 class Anonymised:
     """The files as they leave anonymised."""
 
@@ -42,6 +48,8 @@ class Anonymised:
         self._count = len(resource.instances)
         self._lock = threading.Lock()
         self._withheld: dict[str, str] = {}
+        # By file, as one may be asked for again.
+        self._private: dict[str, Deidentified] = {}
         first = min(resource.instances, key=lambda one: one.resource_id)
         self._first: dict[str, _Made] = {first.resource_id: self._make(first)}
         self._identity = self._first[first.resource_id].result.identity
@@ -60,13 +68,23 @@ class Anonymised:
             with self._lock:
                 self._withheld[instance.resource_id] = str(made.result.reason)
             return None
+        if made.result.private_removed or made.result.private_cleaned:
+            with self._lock:
+                self._private[instance.resource_id] = made.result
         return AnonymisedStream(made.memory, made.result)
 
     def told(self) -> Mapping[str, Any]:
-        """Tell whose pseudonym it is made with, and what is withheld and why."""
+        """Tell whose pseudonym it is made with, what is withheld and why, and which private values didn't stay."""
         with self._lock:
             withheld = dict(sorted(self._withheld.items()))
+            private = list(self._private.values())
         details: dict[str, Any] = {"pseudonym": self._identity.pseudonym, KEY_ID: self._recipe.key.id}
+        for key, counts in (
+            (PRIVATE_REMOVED, [one.private_removed for one in private]),
+            (PRIVATE_CLEANED, [one.private_cleaned for one in private]),
+        ):
+            total = sum(map(Counter, counts), Counter[str]())
+            details |= {key: dict(sorted(total.items()))} if total else {}
         if withheld:
             details["withheld"] = {"count": len(withheld), "instances": withheld}
         if len(withheld) == self._count:
