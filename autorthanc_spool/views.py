@@ -19,7 +19,7 @@ from autorthanc_spool.assembly import Checked, Status
 from autorthanc_spool.errors import MarkerError, RulesInvalid
 from autorthanc_spool.lifecycle import State
 from autorthanc_spool.plan import Plan
-from autorthanc_spool.rules import Rule
+from autorthanc_spool.rules import Rule, known_private
 from autorthanc_spool.shelves import Item
 from autorthanc_spool.spool import Spool
 from autorthanc_spool.usage import Usage
@@ -163,6 +163,8 @@ def show_check(checked: list[Checked]) -> None:
             click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
         elif one.rule:
             click.echo(f"{one.path.name}: ok, {describe(one.rule)}")
+            for warning in known_private.warnings(one.rule.anonymise):
+                click.echo(f"{one.path.name}: warning: {warning}", err=True)
         else:
             click.echo(one.problem)
     broken = [one.path.name for one in checked if one.problem]

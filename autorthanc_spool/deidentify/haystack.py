@@ -29,10 +29,21 @@ _SURE_MIXED = 5
 # A run of digits that stands for the identifier that it is part of.
 _SHORTEST_RUN = 5
 
+# How the names of months begin in English, German and French.
 _MONTHS = (
-    "jan[a-z]*", "(?:feb|fev)[a-z]*", "(?:mar|maer)[a-z]*", "(?:apr|avr)[a-z]*", "ma[iy]", "(?:jun|juin)[a-z]*",
-    "(?:jul|juil)[a-z]*", "(?:aug|aou)[a-z]*", "sep[a-z]*", "o[ck]t[a-z]*", "nov[a-z]*", "de[cz][a-z]*",
-)  # fmt: skip
+    "jan",
+    "fe[bv]",
+    "ma(?:e?r|er)",
+    "a[pv]r",
+    "ma[iy]",
+    "jui?n",
+    "jui?l",
+    "a(?:ug|ou)",
+    "sep",
+    "o[ck]t",
+    "nov",
+    "de[cz]",
+)
 
 # What manufacturers call themselves and what they call everybody; names that are these say nothing.
 _COMMON = frozenset(
@@ -42,7 +53,7 @@ _COMMON = frozenset(
 )
 
 # At least six components; of fewer digits it is a version. Runs are bounded, so that none is tried twice.
-_UID = re.compile(rb"(?<![0-9])[0-9]{1,64}(?:\.[0-9]{1,64}){5,}")
+_UID = re.compile(rb"[0-9](?<![0-9]{2})[0-9]{0,63}(?:\.[0-9]{1,64}){5,}")
 _SHORTEST_UID_DIGITS = 12
 _REGISTERED = b"1.2.840.10008."
 
@@ -268,18 +279,20 @@ def _without_zeros(part: bytes) -> bytes:
 
 
 def _spellings(day: date) -> Iterator[bytes]:
-    """Make patterns of a day as programs and people write it."""
+    """Make patterns of a day as programs and people write it; each begins with a letter or digit that it must have."""
     year, month, nth = f"{day.year:04}", f"{day.month:02}", f"{day.day:02}"
-    m, d = (f"{number}" if number > 9 else f"0?{number}" for number in (day.month, day.day))
-    between = r"[-./\\ :_,]{1,2}"
-    name = _MONTHS[day.month - 1]
-    yield from (one.encode() for one in (f"{year}{month}{nth}", f"{nth}{month}{year}", f"{month}{nth}{year}"))
-    yield f"{year}{between}{m}{between}{d}(?![0-9])".encode()
-    clock = r"(?:[0-9:. ]{0,18}(?:[a-z]{3,4} )?)"
-    for first, second in ((d, m), (m, d)):
-        yield f"(?<![0-9]){first}{between}{second}{between}{year}".encode()
+    months, days = sorted({month, month.lstrip("0")}), sorted({nth, nth.lstrip("0")})
+    m, d = f"(?:{'|'.join(months)})", f"(?:{'|'.join(days)})"
+    between, little = r"[-./\\ :_,]{1,2}", "[-_ ./]{0,2}"
+    name = f"{_MONTHS[day.month - 1]}[a-z]{{0,9}}"
+    clock = "(?:[0-9:. ]{0,18}(?:[a-z]{3,4} )?)"
+    patterns = [f"{year}{month}{nth}", f"{nth}{month}{year}", f"{month}{nth}{year}"]
+    patterns += [f"{year}{between}{m}{between}{d}(?![0-9])", f"{year}{little}{name}{little}{d}(?![0-9])"]
+    patterns += [f"{name}[-_ .]{{0,2}}{d}(?:st|nd|rd|th)?[, ]{{1,2}}{clock}{year}"]
+    for one in days:
+        patterns += [f"{one}(?<![0-9]{one}){between}{m}{between}{year}"]
+        patterns += [rf"{one}(?<![0-9]{one})(?:st|nd|rd|th|\.)?{little}{name}[-_ .,/]{{0,2}}{year}"]
+    patterns += [f"{one}(?<![0-9]{one}){between}{d}{between}{year}" for one in months]
     for first, second in ((nth, month), (month, nth)):
-        yield f"(?<![0-9.]){first}[./-]{second}[./-]{year[2:]}(?![0-9.])".encode()
-    yield f"(?<![0-9]){d}(?:st|nd|rd|th|\\.)?[-_ ./]{{0,2}}{name}[-_ .,/]{{0,2}}{year}".encode()
-    yield f"{year}[-_ ./]{{0,2}}{name}[-_ ./]{{0,2}}{d}(?![0-9])".encode()
-    yield f"{name}[-_ .]{{0,2}}{d}(?:st|nd|rd|th)?[, ]{{1,2}}{clock}{year}".encode()
+        patterns += [f"{first}(?<![0-9.]{first})[./-]{second}[./-]{year[2:]}(?![0-9.])"]
+    return (pattern.encode() for pattern in patterns)
