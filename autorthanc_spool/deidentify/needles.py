@@ -120,4 +120,6 @@ def _of_element(kind: NeedleKind, value: bytes, sets: text.CharacterSets) -> Ite
             if len(uid) >= _SHORTEST_UID and uid.count(b".") + 1 < _COMPONENTS_OF_SURE_UID:
                 yield Needle(kind, uid, text.DEFAULT)
     elif value.strip(b" \0\\^="):
-        yield Needle(kind, value, text.DEFAULT if value.isascii() else sets)
+        # Without an escape sequence, ASCII is ASCII in all of them, and the same in many files.
+        is_plain = value.isascii() and b"\x1b" not in value
+        yield Needle(kind, value, text.DEFAULT if is_plain else sets)

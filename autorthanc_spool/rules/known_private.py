@@ -12,6 +12,7 @@ from autorthanc_spool.rules.model import AnonymiseOptions, PrivateElement
 
 _NIBABEL = "nibabel's documentation of Siemens CSA headers"
 _PYDICOM = "pydicom's dictionary of private elements"
+_DCM4CHE = "dcm4che's dictionary of private elements, issue 724"
 _GDCM = "GDCM's mailing list, July 2008"
 
 
@@ -32,7 +33,9 @@ KNOWN = (
     _Row("SIEMENS CSA HEADER", 0x0029, 0x20, "the series' CSA header, with UIDs, dates and names", _NIBABEL, True),
     _Row("SIEMENS CSA NON-IMAGE", 0x0029, 0x10, "a CSA header, with UIDs and names", _PYDICOM, True),
     _Row("SIEMENS CSA NON-IMAGE", 0x7FE1, 0x10, "a whole object in a format of its own", _PYDICOM),
-    _Row("SIEMENS MR SDS 01", 0x0021, 0x19, "the protocol, with UIDs and names", _NIBABEL, True),
+    _Row("SIEMENS MR SDS 01", 0x0021, 0x03, "a protocol, with UIDs and names", _DCM4CHE, True),
+    _Row("SIEMENS MR SDS 01", 0x0021, 0x19, "the protocol, with UIDs and names", _DCM4CHE, True),
+    _Row("SIEMENS MR SDS 01", 0x0021, 0x39, "a protocol, with UIDs and names", _DCM4CHE, True),
     _Row("SIEMENS MEDCOM HEADER", 0x0029, 0x10, "a copy of the header", _PYDICOM),
     _Row("SIEMENS MEDCOM HEADER", 0x0029, 0x20, "a history, with dates", _PYDICOM),
     _Row("SIEMENS MEDCOM HEADER", 0x0029, 0x44, "an application's header", _PYDICOM),
