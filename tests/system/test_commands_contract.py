@@ -135,12 +135,8 @@ def test_check_warns_of_private_elements_that_are_known_to_identify_and_ends_wel
     done = site.run("check")
     warned = [line for line in done.stderr.splitlines() if "warning" in line]
     assert len(warned) == 2
-    for line, element, fate in zip(
-        warned,
-        ("(0025,xx1b) of GEMS_SERS_01", "(0029,xx20) of SIEMENS CSA HEADER"),
-        ("removed", "blanked"),
-        strict=True,
-    ):
+    wanted = [("(0025,xx1b) of GEMS_SERS_01", "removed"), ("(0029,xx20) of SIEMENS CSA HEADER", "blanked")]
+    for line, (element, fate) in zip(warned, wanted, strict=True):
         assert line.startswith("trial.json: warning: ")
         assert element in line
         assert fate in line
