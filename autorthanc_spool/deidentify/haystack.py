@@ -154,7 +154,8 @@ class Haystack:
 
     def found_in_uid(self, uid: str) -> bool:
         """Whether digits of an identifier, or a day, are in a UID that names a kind."""
-        plain = uid.encode("latin-1", "replace").lower()
+        # DICOM's own digits are nobody's.
+        plain = uid.encode("latin-1", "replace").removeprefix(_REGISTERED)
         joined = plain.replace(b".", b"")
         if any(number in plain or (len(number) >= _SURE_DIGITS and number in joined) for number in self._numbers):
             return True
@@ -186,8 +187,8 @@ def haystack(needles: frozenset[Needle], keeps_uids: bool) -> Haystack:
 
 
 def is_registered(uid: str) -> bool:
-    """Whether a UID is DICOM's own, or one that PS3.6 lists."""
-    return uid in UID_dictionary or uid.startswith(_REGISTERED.decode())
+    """Whether PS3.6 lists a UID."""
+    return uid in UID_dictionary
 
 
 def _is_name(needle: Needle) -> bool:

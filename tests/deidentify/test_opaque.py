@@ -277,10 +277,10 @@ KINDS = [
 PRIVATE_CLASS = "1.3.12.2.1107.5.9.1"
 
 
-def kinds_of(uid: str, *keep: Keep) -> tuple[list[str], str]:
+def kinds_of(uid: str, *keep: Keep, patient: str = "MRN-7123456") -> tuple[list[str], str]:
     elements = {
         **corpus.image(),
-        0x00100020: ("LO", b"MRN-7123456"),
+        0x00100020: ("LO", patient.encode()),
         0x00080020: ("DA", b"20260102"),
         **{tag: (vr, uid.encode()) for tag, vr in KINDS},
     }
@@ -292,7 +292,9 @@ def kinds_of(uid: str, *keep: Keep) -> tuple[list[str], str]:
 
 # Zeros in front are wrong in a UID, and common.
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
-@pytest.mark.parametrize("uid", ["1.2.3.0007123456", "1.2.3.4.20260102.5", "1.2.3.2026.1.2", "1.2.871234569"])
+@pytest.mark.parametrize(
+    "uid", ["1.2.3.0007123456", "1.2.3.4.20260102.5", "1.2.3.2026.1.2", "1.2.871234569", "1.2.840.10008.7123456"]
+)
 def test_a_kind_that_is_made_of_the_patient_is_replaced_everywhere(uid: str) -> None:
     found, in_header = kinds_of(uid)
     assert len({*found, in_header}) == 1
@@ -300,6 +302,7 @@ def test_a_kind_that_is_made_of_the_patient_is_replaced_everywhere(uid: str) -> 
     assert kinds_of(uid, Keep.UIDS) == ([uid] * len(KINDS), uid)
 
 
-@pytest.mark.parametrize("uid", [corpus.CT, PRIVATE_CLASS, "1.2.840.10008.7123456"])
+@pytest.mark.parametrize("uid", [corpus.CT, PRIVATE_CLASS, "1.2.840.10008.5.1.4.1.1.99999"])
 def test_any_other_kind_stays(uid: str) -> None:
     assert kinds_of(uid) == ([uid] * len(KINDS), uid)
+    assert kinds_of(uid, patient="10008") == ([uid] * len(KINDS), uid)
