@@ -1,6 +1,6 @@
 """Searches bytes that nobody can read for the needles of a file, however they are written.
 
-Letters count in either case; ASCII, the file's character sets, UTF-8, and UTF-16 in both byte orders are looked at, and
+Letters count in either case; ASCII, the file's character sets, UTF-8, UTF-16 and UTF-32 in both byte orders are looked at, and
 what is inside of gzip, zlib and Base64. All of it takes time in proportion to the bytes.
 
 Short needles are part of too much. A number of fewer than 8 digits counts where no other digit or fraction is next to
@@ -54,17 +54,22 @@ _COMMON = frozenset(
 
 # At least six components; of fewer digits it is a version. Runs are bounded, so that none is tried twice.
 _UID = re.compile(rb"[0-9](?<![0-9]{2})[0-9]{0,63}(?:\.[0-9]{1,64}){5,}")
+# Those made of a UUID have three (PS3.5 annex B.2).
+_UID_OF_UUID = re.compile(rb"2(?<![0-9.]2)\.25\.[0-9]{16,39}")
 _SHORTEST_UID_DIGITS = 12
 _REGISTERED = b"1.2.840.10008."
 
+_ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_UTF_32 = re.compile(rb"[ -~]\0{3}[ -~]\0{3}[ -~]")
 _NULS = re.compile(rb"\0\0+")
 _BETWEEN = rb"[^a-z0-9]{0,2}"
 # A dot would make a fraction of them.
 _BETWEEN_DIGITS = rb"[-/ _]{1,2}"
 _PARTS = re.compile(rb"[a-z]+|[0-9]+")
 
-# What the whole value is as one number: its length, and whether it is signed matters to nobody.
+# How many bytes binary numbers have; longer values are more than a few numbers.
 _NUMBER_BYTES = (4, 8)
+_LONGEST_NUMBERS = 64
 _FIRST_INSTANT, _LAST_INSTANT = 0, 2**32
 
 
@@ -112,7 +117,7 @@ class Haystack:
     def found_in(self, value: bytes) -> bool:
         """Whether a value holds one, or something in which it can't be searched."""
         try:
-            return self._is_number(value) or any(self._found(one) for one in unpacked(value))
+            return self._has_number(value) or any(self._found(one) for one in unpacked(value))
         except Unsearchable:
             return True
 
@@ -123,15 +128,19 @@ class Haystack:
         if next(self.spans(lower), None):
             return True
         # Without every single NUL, ASCII is left of UTF-16 in either order; more of them end a text.
-        narrow = _NULS.sub(b"\n", lower).replace(b"\0", b"") if b"\0" in lower else lower
-        return narrow is not lower and next(self.spans(narrow), None) is not None
+        narrowed = [_NULS.sub(b"\n", lower).replace(b"\0", b"")] if b"\0" in lower else []
+        narrowed += [lower.replace(b"\0\0\0", b"")] if _UTF_32.search(lower) else []
+        return any(next(self.spans(narrow), None) for narrow in narrowed)
 
     def spans(self, lower: bytes) -> Iterator[tuple[int, int]]:
         """Where they stand in a text of one byte a letter, in lower case; pieces may overlap."""
         for found in self._dates.finditer(lower) if self._dates else ():
             yield found.span()
         yield from self._spans_of_words(lower)
-        for found in _UID.finditer(lower) if not self._keeps_uids else ():
+        if self._keeps_uids:
+            return
+        yield from (found.span() for found in _UID_OF_UUID.finditer(lower))
+        for found in _UID.finditer(lower):
             if not found[0].startswith(_REGISTERED) and len(found[0]) - found[0].count(b".") >= _SHORTEST_UID_DIGITS:
                 yield found.span()
 
@@ -161,11 +170,17 @@ class Haystack:
             return True
         return self._dates is not None and self._dates.search(plain) is not None
 
-    def _is_number(self, value: bytes) -> bool:
-        """Whether the value is a day in seconds since 1970 or as YYYYMMDD, or an identifier, as one binary number."""
-        if len(value) not in _NUMBER_BYTES:
+    def _has_number(self, value: bytes) -> bool:
+        """Whether one of a few binary numbers is an identifier, a day as YYYYMMDD, or one in seconds since 1970."""
+        if len(value) > _LONGEST_NUMBERS:
             return False
-        return any(self._tells(int.from_bytes(value, order)) for order in ("little", "big"))
+        words = {
+            value[at : at + size]
+            for size in _NUMBER_BYTES
+            if len(value) % size == 0
+            for at in range(0, len(value), size)
+        }
+        return any(self._tells(int.from_bytes(word, order)) for word in words for order in ("little", "big"))
 
     def _tells(self, number: int) -> bool:
         if f"{number}".encode() in self._numbers or any(f"{day:%Y%m%d}" == f"{number}" for day in self._days):
@@ -263,7 +278,7 @@ def _literals(decoded: str, needle: Needle) -> Iterator[bytes]:
             if word.isascii() or len(word) < 2:
                 continue
             for spelled in {word, word.lower(), word.upper(), word.title()}:
-                for encoding in {*needle.character_sets, "utf-8", "latin-1", "utf-16-le", "utf-16-be"}:
+                for encoding in {*needle.character_sets, *_ENCODINGS}:
                     yield from _encoded(spelled, encoding)
 
 

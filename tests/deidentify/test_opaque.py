@@ -92,12 +92,13 @@ TELLING = [
     "20260102030405.123",
     datasets.uid("0047110815", "1"),
     "1.3.12.2.1107.5.2.32.35119.2010011420070434054586384",
+    "2.25.329800735698586629295641978511506172918",
 ]
 
 
 @pytest.mark.parametrize("words", TELLING)
 def test_a_value_that_tells_is_removed_in_every_usual_encoding(words: str) -> None:
-    for encoding in ("latin-1", "utf-8", "utf-16-le", "utf-16-be"):
+    for encoding in ("latin-1", "utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         assert is_removed(in_noise(words.encode(encoding))), encoding
 
 
@@ -168,6 +169,7 @@ def test_a_day_as_seconds_is_found_by_its_number() -> None:
         assert is_removed(struct.pack(f"{order}Q", noon))
         assert is_removed(struct.pack(f"{order}L", 20260102))
         assert is_removed(struct.pack(f"{order}L", 47110815))
+    assert is_removed(struct.pack("<3Q", 1, noon, 2))
     assert is_removed(noon, "SL")
     assert not is_removed(noon + 30 * 86400, "SL")
     assert not is_removed(noon, "SL", Keep.FULL_DATES)
