@@ -1,7 +1,7 @@
 """Searches bytes that nobody can read for the needles of a file, however they are written.
 
-Letters count in either case; ASCII, the file's character sets, UTF-8, UTF-16 and UTF-32 in both byte orders are looked at, and
-what is inside of gzip, zlib and Base64. All of it takes time in proportion to the bytes.
+Letters count in either case; ASCII, the file's character sets, UTF-8, UTF-16 and UTF-32 in both byte orders are looked
+at, and what is inside of gzip, zlib and Base64. All of it takes time in proportion to the bytes.
 
 Short needles are part of too much. A number of fewer than 8 digits counts where no other digit or fraction is next to
 it, a word of fewer than 6 letters where no other letter is; numbers of fewer than 4 digits and words of fewer than 4
