@@ -146,13 +146,11 @@ class CsaCleaner:
                 work.cross_out(start + first, start + last)
 
 
-def is_csa(value: bytes, creator: str) -> bool:
-    """Whether a value is a CSA header, or the protocol of one."""
-    return (
-        value.startswith(_SV10)
-        or creator.startswith("SIEMENS CSA")
-        or (creator.startswith("SIEMENS") and _PROTOCOL.search(value[:4096]) is not None)
-    )
+def is_csa(value: bytes, tag: int, creator: str) -> bool:
+    """Whether a value is a CSA header, or ought to be one, or is the protocol of one."""
+    is_place = tag >> 16 == 0x0029 and tag & 0xFF in (0x10, 0x20) and creator.startswith("SIEMENS CSA")
+    is_protocol = creator.startswith("SIEMENS") and _PROTOCOL.search(value[:4096]) is not None
+    return value.startswith(_SV10) or is_place or is_protocol
 
 
 def _items(value: bytes, work: _Cleaning) -> list[_Item] | None:

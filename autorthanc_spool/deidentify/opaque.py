@@ -30,7 +30,7 @@ class Opaque:
             return value
         self._haystack = self._haystack or self._make_haystack()
         name = f"({tag >> 16:04X},xx{tag & 0xFF:02X}) {creator}"
-        if is_csa(value, creator):
+        if is_csa(value, tag, creator):
             after = CsaCleaner(self._haystack, self._keep).cleaned(value)
         else:
             after = None if self._haystack.found_in(value) else value

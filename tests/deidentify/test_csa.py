@@ -239,6 +239,18 @@ def test_a_header_that_cannot_be_understood_is_removed_and_counted(damage: Any) 
     assert (0x29, 0x1020) in pydicom.dcmread(io.BytesIO(after))
 
 
+def test_what_stands_beside_the_headers_stays() -> None:
+    data = pydicom.dcmread(io.BytesIO(scanner_file(2)))
+    block = data.private_block(0x29, CREATOR)
+    block.add_new(0x08, "CS", "IMAGE NUM 4")
+    block.add_new(0x09, "LO", "20090307")
+    safe = (*HEADERS, PrivateElement(CREATOR, 0x29, 0x08), PrivateElement(CREATOR, 0x29, 0x09))
+    found, after = deidentified(datasets.encode(data), safe_private=safe)
+    assert found.private_removed == {}
+    published = pydicom.dcmread(io.BytesIO(after))
+    assert [published[0x29, 0x1000 + one].value for one in (0x08, 0x09)] == ["IMAGE NUM 4", "20090307"]
+
+
 def test_a_measured_value_that_equals_an_identifier_stays() -> None:
     data = pydicom.dcmread(io.BytesIO(scanner_file(2)))
     data.PatientID = "1000"
