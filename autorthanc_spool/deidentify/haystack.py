@@ -19,6 +19,7 @@ from functools import lru_cache
 from pydicom._uid_dict import UID_dictionary
 
 from autorthanc_spool.deidentify import dates, text
+from autorthanc_spool.deidentify.days import spellings
 from autorthanc_spool.deidentify.needles import Needle, NeedleKind
 from autorthanc_spool.deidentify.packed import Unsearchable, unpacked
 
@@ -29,24 +30,8 @@ _SURE_MIXED = 5
 # A run of digits that stands for the identifier that it is part of.
 _SHORTEST_RUN = 5
 
-# How the names of months begin in English, German and French.
-_MONTHS = (
-    "jan",
-    "fe[bv]",
-    "ma(?:e?r|er)",
-    "a[pv]r",
-    "ma[iy]",
-    "jui?n",
-    "jui?l",
-    "a(?:ug|ou)",
-    "sep",
-    "o[ck]t",
-    "nov",
-    "de[cz]",
-)
-
 # What manufacturers call themselves and what they call everybody; names that are these say nothing.
-_COMMON = frozenset(
+COMMON_WORDS = frozenset(
     {"siemens", "philips", "general", "electric", "medical", "systems", "toshiba", "canon", "hitachi", "healthcare"}
     | {"healthineers", "varian", "elekta", "phantom", "patient", "unknown", "anonymous", "anonymized", "anonymised"}
     | {"hospital", "clinic", "klinik", "university", "universitaet", "radiology", "department", "institute"}
@@ -85,7 +70,7 @@ class Haystack:
         for one in needles:
             patterns.update(self._patterns(one))
         self._words = _compiled(patterns)
-        self._dates = _compiled({pattern for day in self._days for pattern in _spellings(day)})
+        self._dates = _compiled({pattern for day in self._days for pattern in spellings(day)})
 
     def _patterns(self, needle: Needle) -> Iterator[bytes]:
         if needle.kind is NeedleKind.UID:
@@ -192,7 +177,7 @@ class Haystack:
         return not self._days.isdisjoint(day + timedelta(days=shift) for shift in (-1, 0, 1))
 
 
-_COMMON_BYTES = frozenset(word.encode() for word in _COMMON)
+_COMMON_BYTES = frozenset(word.encode() for word in COMMON_WORDS)
 
 
 @lru_cache(maxsize=32)
@@ -292,23 +277,3 @@ def _encoded(word: str, encoding: str) -> Iterator[bytes]:
 def _without_zeros(part: bytes) -> bytes:
     plain = part.lstrip(b"0")
     return b"0{0,16}" + plain if part.isdigit() and plain else part
-
-
-def _spellings(day: date) -> Iterator[bytes]:
-    """Make patterns of a day as programs and people write it; each begins with a letter or digit that it must have."""
-    year, month, nth = f"{day.year:04}", f"{day.month:02}", f"{day.day:02}"
-    months, days = sorted({month, month.lstrip("0")}), sorted({nth, nth.lstrip("0")})
-    m, d = f"(?:{'|'.join(months)})", f"(?:{'|'.join(days)})"
-    between, little = r"[-./\\ :_,]{1,2}", "[-_ ./]{0,2}"
-    name = f"{_MONTHS[day.month - 1]}[a-z]{{0,9}}"
-    clock = "(?:[0-9:. ]{0,18}(?:[a-z]{3,4} )?)"
-    patterns = [f"{year}{month}{nth}", f"{nth}{month}{year}", f"{month}{nth}{year}"]
-    patterns += [f"{year}{between}{m}{between}{d}(?![0-9])", f"{year}{little}{name}{little}{d}(?![0-9])"]
-    patterns += [f"{name}[-_ .]{{0,2}}{d}(?:st|nd|rd|th)?[, ]{{1,2}}{clock}{year}"]
-    for one in days:
-        patterns += [f"{one}(?<![0-9]{one}){between}{m}{between}{year}"]
-        patterns += [rf"{one}(?<![0-9]{one})(?:st|nd|rd|th|\.)?{little}{name}[-_ .,/]{{0,2}}{year}"]
-    patterns += [f"{one}(?<![0-9]{one}){between}{d}{between}{year}" for one in months]
-    for first, second in ((nth, month), (month, nth)):
-        patterns += [f"{first}(?<![0-9.]{first})[./-]{second}[./-]{year[2:]}(?![0-9.])"]
-    return (pattern.encode() for pattern in patterns)
