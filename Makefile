@@ -54,7 +54,8 @@ system-demo:
 	@scripts/install-system-packages orthanc $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
 system-test: system-demo
-	@scripts/install-system-packages dcmtk lua5.3 curl nginx-light postgresql orthanc-postgresql orthanc-dicomweb systemd dicom3tools
+	@scripts/install-system-packages dcmtk lua5.3 curl nginx-light postgresql orthanc-postgresql orthanc-dicomweb systemd dicom3tools \
+		dcm2niix
 
 system-compose:
 	@scripts/install-system-packages podman runc netavark aardvark-dns iptables iproute2 catatonit debootstrap \

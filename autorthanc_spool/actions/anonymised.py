@@ -11,7 +11,7 @@ import re
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,14 @@ from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
-from autorthanc_spool.core.outcome import EMPTIED, PSEUDONYM, PSEUDONYM_KEY, WITHHELD
+from autorthanc_spool.core.outcome import (
+    EMPTIED,
+    PRIVATE_CLEANED,
+    PRIVATE_REMOVED,
+    PSEUDONYM,
+    PSEUDONYM_KEY,
+    WITHHELD,
+)
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
 from autorthanc_spool.deidentify.errors import (
@@ -38,6 +45,9 @@ from autorthanc_spool.deidentify.worker import Recipe
 CHUNK_BYTES = 1024 * 1024
 
 
+# What a record says of private values that a rule calls safe: how many, by tag and creator.
+
+
 class Anonymised:
     """The files as they leave anonymised."""
 
@@ -50,7 +60,7 @@ class Anonymised:
         self._count = len(resource.instances)
         self._lock = threading.Lock()
         self._withheld: dict[str, str] = {}
-        self._emptied: dict[str, Mapping[str, int]] = {}
+        self._counted: dict[str, Deidentified] = {}
         self._unreadable: dict[str, str] = {}
         # Of a series, the issuer may be named in another one of its study.
         self._issuer = recipe.issuer or ""
@@ -75,19 +85,24 @@ class Anonymised:
             with self._lock:
                 self._withheld[instance.resource_id] = str(made.result.reason)
             return None
-        if made.result.emptied:
-            with self._lock:
-                self._emptied[instance.resource_id] = made.result.emptied
+        with self._lock:
+            # By file, as one may be asked for again.
+            self._counted[instance.resource_id] = made.result
         return AnonymisedStream(made.memory, made.result)
 
     def told(self) -> Mapping[str, Any]:
         """Tell whose pseudonym it is made with, what is withheld and why, and how many values held an identity."""
         with self._lock:
             withheld = {**self._withheld, **self._unreadable}
-            emptied = sum((Counter(one) for one in self._emptied.values()), Counter[str]())
+            counted = list(self._counted.values())
         details = {PSEUDONYM: self._identity.pseudonym, **self._details(withheld)}
+        emptied = _total(one.emptied for one in counted)
         if emptied:
             details[EMPTIED] = {"count": emptied.total(), "attributes": dict(sorted(emptied.items()))}
+        removed = _total(one.private_removed for one in counted)
+        cleaned = _total(one.private_cleaned for one in counted)
+        details |= {PRIVATE_REMOVED: dict(sorted(removed.items()))} if removed else {}
+        details |= {PRIVATE_CLEANED: dict(sorted(cleaned.items()))} if cleaned else {}
         if len(withheld) == self._count:
             raise self._everything_withheld(details)
         return details
@@ -200,6 +215,10 @@ def _mixed(instance: Instance, how: str) -> PatientsMixed:
     error = PatientsMixed(f"the files don't agree on whose they are: {how}; fix them in Orthanc")
     error.instance_id = instance.resource_id
     return error
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    return sum(map(Counter, counts), Counter[str]())
 
 
 def _of_study(identity: Identity) -> tuple[str, int | None, str]:

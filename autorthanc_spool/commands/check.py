@@ -13,7 +13,7 @@ from autorthanc_spool.commands.options import with_settings
 from autorthanc_spool.commands.views import describe
 from autorthanc_spool.core.errors import FolderMissing, PseudonymTableInvalid, RulesInvalid, SettingsError, SpoolError
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
-from autorthanc_spool.rules import Rule, RuleError, hopeless, parse_rule
+from autorthanc_spool.rules import Rule, RuleError, hopeless, known_private, parse_rule
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool.spool import Spool
@@ -84,6 +84,11 @@ def _with_warnings(settings: Settings, checked: list[Checked]) -> list[Checked]:
     return [replace(one, warnings=_hopeless(one.path, one.rule, known)) if one.rule else one for one in checked]
 
 
+def _private(checked: Checked) -> list[str]:
+    options = checked.rule.anonymise if checked.rule else None
+    return [f"{checked.path.name}: warning: {one}" for one in known_private.warnings(options)]
+
+
 def _hopeless(path: Path, rule: Rule, destinations: frozenset[str]) -> tuple[str, ...]:
     try:
         found = hopeless.warnings(rule, path.read_bytes(), destinations)
@@ -110,7 +115,7 @@ def _show(checked: list[Checked]) -> None:
             click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
         elif one.rule:
             click.echo(f"{one.path.name}: ok, {describe(one.rule)}")
-            for warning in one.warnings:
+            for warning in (*one.warnings, *_private(one)):
                 click.echo(warning)
         else:
             click.echo(one.problem)

@@ -6,7 +6,7 @@ whenever and wherever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pydicom.datadict import keyword_for_tag
@@ -17,6 +17,9 @@ from autorthanc_spool.deidentify.container import deflated, file_meta, open_cont
 from autorthanc_spool.deidentify.descriptors import identifiers_of
 from autorthanc_spool.deidentify.elements import tag_text
 from autorthanc_spool.deidentify.facts import SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, Facts
+from autorthanc_spool.deidentify.haystack import Haystack, haystack
+from autorthanc_spool.deidentify.needles import needles_of
+from autorthanc_spool.deidentify.opaque import Opaque
 from autorthanc_spool.deidentify.output import Piece
 from autorthanc_spool.deidentify.pixels import check_pixels
 from autorthanc_spool.deidentify.policy import Policy
@@ -57,11 +60,15 @@ class Deidentified:
     """An anonymised file: pieces of the file that it was made of, and new bytes between them.
 
     `emptied` counts the values that went because an identity was found in them, by keyword, else by tag.
+    `private_removed` and `private_cleaned` count the private values that a rule calls safe and that were not, by tag
+    and creator.
     """
 
     identity: Identity
     pieces: list[Piece] = field(repr=False)
     emptied: Mapping[str, int] = field(default_factory=dict)
+    private_removed: Mapping[str, int] = field(default_factory=dict)
+    private_cleaned: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -113,16 +120,24 @@ class Deidentifier:
         is_listed = self._profile.table is not None
         has_issuers = self._issuer is not None
         subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers)
-        values = Values(buffer, subject, identifiers_of(buffer, data_set, options.keep))
+
+        def look_for() -> Haystack:
+            needles = needles_of(buffer, data_set, self._policy, options.keep)
+            return haystack(needles, self._profile.keeps(Keep.UIDS))
+
+        opaque = Opaque(look_for, options.keep)
+        identifiers = identifiers_of(buffer, data_set, options.keep)
+        values = Values(buffer, subject, identifiers, None if self._profile.keeps(Keep.UIDS) else look_for)
         instead = added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
             instead |= computed_age(facts, syntax.encoding)
-        walked = Walk(reader, self._policy, options.safe_private, values).data_set(data_set, instead)
-        head = file_meta(facts.text(SOP_CLASS), identity.SOPInstanceUID, syntax)
-        if not syntax.is_deflated:
-            return Deidentified(identity, [head, *walked.pieces()], _named(values.emptied))
-        content = (buffer[piece] if isinstance(piece, slice) else piece for piece in walked.pieces())
-        return Deidentified(identity, [head, *deflated(content)], _named(values.emptied))
+        walked = Walk(reader, self._policy, options.safe_private, values, opaque).data_set(data_set, instead)
+        head = file_meta(values.kind(facts.text(SOP_CLASS)), identity.SOPInstanceUID, syntax)
+        pieces: Iterable[Piece] = walked.pieces()
+        if syntax.is_deflated:
+            pieces = deflated(buffer[piece] if isinstance(piece, slice) else piece for piece in pieces)
+        emptied = _named(values.emptied)
+        return Deidentified(identity, [head, *pieces], emptied, opaque.removed, opaque.cleaned)
 
     def pseudonym(self, patient: Patient) -> str:
         """Give a patient's pseudonym: the table's, where there is one. Raises PatientNotListed."""

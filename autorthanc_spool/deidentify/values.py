@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from autorthanc_spool.deidentify import ages, dates, dummies, text
 from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
 from autorthanc_spool.deidentify.elements import DataSet, Element
+from autorthanc_spool.deidentify.haystack import Haystack, is_registered
 from autorthanc_spool.deidentify.policy import Verdict
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
 from autorthanc_spool.deidentify.pseudonym_table import normalised
@@ -65,10 +66,14 @@ class Place:
 class Values:
     """Makes the values of one file."""
 
-    def __init__(self, buffer: memoryview, subject: Subject, identifiers: Identifiers) -> None:
+    def __init__(
+        self, buffer: memoryview, subject: Subject, identifiers: Identifiers, look_for: Callable[[], Haystack] | None
+    ) -> None:
+        """`look_for` makes the search of UIDs that name a kind; None where all UIDs are kept."""
         self._buffer = buffer
         self._subject = subject
         self._identifiers = identifiers
+        self._look_for = look_for
         # How many values of each attribute were found to hold an identity.
         self.emptied: Counter[int] = Counter()
         self.pseudonym = subject.pseudonym
@@ -114,8 +119,18 @@ class Values:
         after = "\\".join(self._subject.pseudonymiser.uid(one) for one in before.split("\\"))
         return Verdict.KEEP if after == before else after.encode()
 
+    def kind(self, uid: str) -> str:
+        """Give a UID that names a kind, or a new one for it: one that isn't registered may be made of an identifier."""
+        if self._look_for is None or not uid or is_registered(uid) or not self._look_for().found_in_uid(uid):
+            return uid
+        return self._subject.pseudonymiser.uid(uid)
+
     def _kind(self, place: Place) -> Made:
-        return Verdict.KEEP if _UIDS.fullmatch(place.value) else self._new_uids(place)
+        if not _UIDS.fullmatch(place.value):
+            return self._new_uids(place)
+        before = [_stripped(one) for one in _plain(place.value).split("\\")]
+        after = [self.kind(one) for one in before]
+        return Verdict.KEEP if after == before else "\\".join(after).encode()
 
     def _moved(self, place: Place) -> Made:
         before = [_stripped(one) for one in _plain(place.value).split("\\")]

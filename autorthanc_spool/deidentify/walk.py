@@ -21,6 +21,7 @@ from autorthanc_spool.deidentify.elements import (
     Element,
     Encoding,
 )
+from autorthanc_spool.deidentify.opaque import Opaque
 from autorthanc_spool.deidentify.output import Output
 from autorthanc_spool.deidentify.policy import (
     CHARACTER_SET,
@@ -31,7 +32,7 @@ from autorthanc_spool.deidentify.policy import (
     Policy,
     Verdict,
 )
-from autorthanc_spool.deidentify.private import is_private, safe_elements, vr_of_private
+from autorthanc_spool.deidentify.private import is_creator, is_private, safe_elements, vr_of_private
 from autorthanc_spool.deidentify.reader import Reader, known_vr
 from autorthanc_spool.deidentify.values import Values
 from autorthanc_spool.rules.model import PrivateElement
@@ -67,12 +68,15 @@ class Scope:
 class Walk:
     """De-identifies the data set of one file."""
 
-    def __init__(self, reader: Reader, policy: Policy, safe: Iterable[PrivateElement], values: Values) -> None:
+    def __init__(
+        self, reader: Reader, policy: Policy, safe: Iterable[PrivateElement], values: Values, opaque: Opaque
+    ) -> None:
         self._reader = reader
         self._buffer = reader.buffer
         self._policy = policy
         self._safe = frozenset(safe)
         self._values = values
+        self._opaque = opaque
 
     def data_set(self, data_set: DataSet, instead: Mapping[int, bytes]) -> Output:
         """Write the top level, in which whole elements, by tag, stand instead of what the file has, or beside it."""
@@ -150,7 +154,15 @@ class Walk:
             element.items = self._reader.items_of_unknown(element, scope.encoding)
             vr = "UN" if element.items is None else "SQ"
         is_sequence = element.items is not None
-        self._element(element, self._policy.decide_private("SQ" if is_sequence else vr), scope, out, vr)
+        decision = self._policy.decide_private("SQ" if is_sequence else vr)
+        if decision.verdict in (Verdict.KEEP, Verdict.TEXT) and not is_creator(element.tag):
+            before = bytes(self._buffer[element.value : element.end])
+            after = self._opaque.looked_at(element.tag, creator, before)
+            if after != before:
+                # The length is the same, so the file's VR and header still hold it.
+                out.put(scope.encoding.element(element.tag, element.vr, after) if after is not None else b"")
+                return
+        self._element(element, decision, scope, out, vr)
 
     def _element(
         self, element: Element, decision: Decision, scope: Scope, out: Output, private_vr: str | None = None

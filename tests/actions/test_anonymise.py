@@ -16,7 +16,7 @@ import pytest
 
 from autorthanc_spool.deidentify.key import Key
 from tests.deidentify.make import anonymised
-from tests.helpers import datasets
+from tests.helpers import csa, datasets
 from tests.helpers.destinations import add_modality, dead_port, storescp
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_until
@@ -419,3 +419,47 @@ def children(pid: int) -> list[int]:
 
 def _is_worker(pid: str) -> bool:
     return b"deidentify.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_safe_private_values_are_searched_cleaned_and_counted(site: Site) -> None:
+    creator = "SIEMENS CSA HEADER"
+    safe = [
+        [creator, "0029", "10"],
+        [creator, "0029", "20"],
+        ["SPOOL TEST", "0041", "01"],
+        ["SPOOL TEST", "0041", "02"],
+    ]
+    site.rule("trial", Action="ANONYMISE", Anonymise={"SafePrivate": safe})
+    uid = "1.3.12.2.1107.5.2.19.45152.2026010212131415161718192"
+    protocol = csa.protocol(name="Cnrygiven Cnryfamily", patient="CNRY4711", serial="45152", day="19410203", uid=uid)
+    header = csa.header({"EchoLinePosition": ("IS", ["64"]), "MrPhoenixProtocol": ("UN", [protocol])})
+    files = []
+    for data in canary_study():
+        found = pydicom.dcmread(io.BytesIO(data))
+        block = found.private_block(0x29, creator, create=True)
+        block.add_new(0x10, "OB", header)
+        block.add_new(0x20, "OB", header[:-300])
+        block = found.private_block(0x41, "SPOOL TEST", create=True)
+        block.add_new(0x01, "OB", NAME.encode("utf-16-le") + b"\0\0")
+        block.add_new(0x02, "OB", b"harmless")
+        files.append(datasets.encode(found))
+    send(site, files)
+    done = site.once()
+    published = published_files(site)
+    assert len(published) == len(files)
+    for one in published:
+        assert bytes(one[0x29, 0x1010].value).startswith(b"SV10")
+        assert b"alTR[0]                                  = 6600000" in one[0x29, 0x1010].value
+        assert uid.encode() not in one[0x29, 0x1010].value
+        assert (0x29, 0x1020) not in one
+        assert one[0x41, 0x1002].value == b"harmless"
+    told = outcome(site, "done")
+    assert told["private_cleaned"] == {f"(0029,xx10) {creator}": len(files)}
+    assert told["private_removed"] == {
+        f"(0029,xx20) {creator}": len(files),
+        "(0041,xx01) SPOOL TEST": len(files),
+    }
+    for content in everything_below(site.output).values():
+        for needle in (b"cnryfamily", b"cnrygiven", b"cnry4711", b"19410203", NAME.encode("utf-16-le").lower()):
+            assert needle not in content.lower()
+    assert "cnryfamily" not in (done.stdout + done.stderr).lower()

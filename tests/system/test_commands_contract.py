@@ -128,6 +128,21 @@ def test_json_is_one_object_a_line_and_nothing_else(site: Site) -> None:
     assert all(isinstance(json.loads(line), dict) for found in lines.values() for line in found)
 
 
+def test_check_warns_of_private_elements_that_are_known_to_identify_and_ends_well(site: Site) -> None:
+    safe = [["SIEMENS CSA HEADER", "0029", "20"], ["GEMS_SERS_01", "0025", "1b"], ["GEMS_PARM_01", "0043", "39"]]
+    site.rule("trial", Action="ANONYMISE", Anonymise={"SafePrivate": safe})
+    site.rule("plain", Action="ANONYMISE")
+    done = site.run("check")
+    warned = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert len(warned) == 2
+    wanted = [("(0025,xx1b) of GEMS_SERS_01", "removed"), ("(0029,xx20) of SIEMENS CSA HEADER", "blanked")]
+    for line, (element, fate) in zip(warned, wanted, strict=True):
+        assert line.startswith("trial.json: warning: ")
+        assert element in line
+        assert fate in line
+    assert "ok" in done.stdout
+
+
 def test_something_that_failed_is_1(site: Site) -> None:
     site.rule("all")
     (site.rules / "bad.json").write_text("{")

@@ -17,6 +17,7 @@ from autorthanc_spool.rules import (
     Rule,
     RuleError,
     ZipOptions,
+    known_private,
     parse_rule,
 )
 from autorthanc_spool.rules.fields import KEYS, TAG_KEYS
@@ -633,3 +634,17 @@ def test_any_damage_to_a_rule_is_a_rule_or_problems(data: st.DataObject) -> None
     begin = data.draw(st.integers(0, len(BRAIN)))
     end = data.draw(st.integers(begin, len(BRAIN)))
     judged(BRAIN[:begin] + data.draw(st.binary(max_size=4)) + BRAIN[end:])
+
+
+def test_every_private_element_that_is_warned_of_stands_once_and_can_be_named_in_a_rule() -> None:
+    rows = {(row.creator, row.group, row.element) for row in known_private.KNOWN}
+    assert len(rows) == len(known_private.KNOWN)
+    for row in known_private.KNOWN:
+        assert row.source
+        safe = [[row.creator, f"{row.group:04x}", f"{row.element:02x}"]]
+        rule = {"CheckOn": "Study", "Tags": [], "Action": "ANONYMISE", "Anonymise": {"SafePrivate": safe}}
+        found = parse_rule("trial", json.dumps(rule).encode(), WORDS).anonymise
+        (warning,) = known_private.warnings(found)
+        assert row.creator in warning
+        assert row.source in warning
+    assert list(known_private.warnings(None)) == []
