@@ -19,7 +19,7 @@ from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
-from autorthanc_spool.core.outcome import EMPTIED, PSEUDONYM, PSEUDONYM_KEY, WITHHELD
+from autorthanc_spool.core.outcome import CUT, EMPTIED, PSEUDONYM, PSEUDONYM_KEY, WITHHELD
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
 from autorthanc_spool.deidentify.errors import (
@@ -51,6 +51,7 @@ class Anonymised:
         self._lock = threading.Lock()
         self._withheld: dict[str, str] = {}
         self._emptied: dict[str, Mapping[str, int]] = {}
+        self._cut: dict[str, Mapping[str, int]] = {}
         self._unreadable: dict[str, str] = {}
         # Of a series, the issuer may be named in another one of its study.
         self._issuer = recipe.issuer or ""
@@ -75,19 +76,22 @@ class Anonymised:
             with self._lock:
                 self._withheld[instance.resource_id] = str(made.result.reason)
             return None
-        if made.result.emptied:
-            with self._lock:
-                self._emptied[instance.resource_id] = made.result.emptied
+        with self._lock:
+            self._emptied[instance.resource_id] = made.result.emptied
+            self._cut[instance.resource_id] = made.result.cut
         return AnonymisedStream(made.memory, made.result)
 
     def told(self) -> Mapping[str, Any]:
-        """Tell whose pseudonym it is made with, what is withheld and why, and how many values held an identity."""
+        """Tell whose pseudonym it is made with, what is withheld and why, and what was emptied and cut off."""
         with self._lock:
             withheld = {**self._withheld, **self._unreadable}
             emptied = sum((Counter(one) for one in self._emptied.values()), Counter[str]())
+            cut = sum((Counter(one) for one in self._cut.values()), Counter[str]())
         details = {PSEUDONYM: self._identity.pseudonym, **self._details(withheld)}
         if emptied:
             details[EMPTIED] = {"count": emptied.total(), "attributes": dict(sorted(emptied.items()))}
+        if cut:
+            details[CUT] = {"count": cut.total(), "kinds": dict(sorted(cut.items()))}
         if len(withheld) == self._count:
             raise self._everything_withheld(details)
         return details

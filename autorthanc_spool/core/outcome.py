@@ -13,11 +13,13 @@ from typing import Any
 from autorthanc_spool.core.errors import WAKES_ON, Cause, SpoolError
 
 # Keys of `Outcome.details`: whose pseudonym the files carry, the id of the key that it was made with, which files may
-# not leave and why, which attributes were emptied because they held an identity; size and MD5 of an archive.
+# not leave and why, which attributes were emptied because they held an identity, what was cut off pixel data that isn't
+# the image; size and MD5 of an archive.
 PSEUDONYM = "pseudonym"
 PSEUDONYM_KEY = "pseudonym_key"
 WITHHELD = "withheld"
 EMPTIED = "emptied"
+CUT = "cut_from_pixels"
 ARCHIVE_BYTES = "archive_bytes"
 ARCHIVE_MD5 = "archive_md5"
 

@@ -17,12 +17,13 @@ from autorthanc_spool.deidentify.container import deflated, file_meta, open_cont
 from autorthanc_spool.deidentify.descriptors import identifiers_of
 from autorthanc_spool.deidentify.elements import tag_text
 from autorthanc_spool.deidentify.facts import SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, Facts
-from autorthanc_spool.deidentify.output import Piece
-from autorthanc_spool.deidentify.pixels import check_pixels
+from autorthanc_spool.deidentify.output import Output, Piece
+from autorthanc_spool.deidentify.pixels import clean_pixels
 from autorthanc_spool.deidentify.policy import Policy
 from autorthanc_spool.deidentify.profile import Profile
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, plain
 from autorthanc_spool.deidentify.reader import Reader
+from autorthanc_spool.deidentify.streams import Unclear
 from autorthanc_spool.deidentify.values import Subject, Values
 from autorthanc_spool.deidentify.walk import Walk
 from autorthanc_spool.deidentify.withhold import reason_to_withhold
@@ -56,12 +57,14 @@ class Held:
 class Deidentified:
     """An anonymised file: pieces of the file that it was made of, and new bytes between them.
 
-    `emptied` counts the values that went because an identity was found in them, by keyword, else by tag.
+    `emptied` counts the values that went because an identity was found in them, by keyword, else by tag;
+    `cut` counts what was cut off or blanked in the pixel data, by words for the record.
     """
 
     identity: Identity
     pieces: list[Piece] = field(repr=False)
     emptied: Mapping[str, int] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -108,21 +111,25 @@ class Deidentifier:
         reason = reason_to_withhold(facts, options)
         if reason:
             return Held(identity, reason)
-        check_pixels(facts, syntax.is_encapsulated, syntax.is_video, buffer)
+        try:
+            pixels = clean_pixels(facts, syntax, buffer)
+        except Unclear as error:
+            return Held(identity, str(error))
         shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
         is_listed = self._profile.table is not None
         has_issuers = self._issuer is not None
         subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers)
         values = Values(buffer, subject, identifiers_of(buffer, data_set, options.keep))
-        instead = added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
+        instead: dict[int, bytes | Output] = dict(pixels.instead)
+        instead |= added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
             instead |= computed_age(facts, syntax.encoding)
         walked = Walk(reader, self._policy, options.safe_private, values).data_set(data_set, instead)
         head = file_meta(facts.text(SOP_CLASS), identity.SOPInstanceUID, syntax)
         if not syntax.is_deflated:
-            return Deidentified(identity, [head, *walked.pieces()], _named(values.emptied))
+            return Deidentified(identity, [head, *walked.pieces()], _named(values.emptied), +pixels.found)
         content = (buffer[piece] if isinstance(piece, slice) else piece for piece in walked.pieces())
-        return Deidentified(identity, [head, *deflated(content)], _named(values.emptied))
+        return Deidentified(identity, [head, *deflated(content)], _named(values.emptied), +pixels.found)
 
     def pseudonym(self, patient: Patient) -> str:
         """Give a patient's pseudonym: the table's, where there is one. Raises PatientNotListed."""
