@@ -20,6 +20,7 @@ from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
 from autorthanc_spool.core.outcome import (
+    CUT,
     EMPTIED,
     PRIVATE_CLEANED,
     PRIVATE_REMOVED,
@@ -91,7 +92,7 @@ class Anonymised:
         return AnonymisedStream(made.memory, made.result)
 
     def told(self) -> Mapping[str, Any]:
-        """Tell whose pseudonym it is made with, what is withheld and why, and how many values held an identity."""
+        """Tell whose pseudonym it is made with, what is withheld and why, and what was emptied and cut off."""
         with self._lock:
             withheld = {**self._withheld, **self._unreadable}
             counted = list(self._counted.values())
@@ -103,6 +104,9 @@ class Anonymised:
         cleaned = _total(one.private_cleaned for one in counted)
         details |= {PRIVATE_REMOVED: dict(sorted(removed.items()))} if removed else {}
         details |= {PRIVATE_CLEANED: dict(sorted(cleaned.items()))} if cleaned else {}
+        cut = _total(one.cut for one in counted)
+        if cut:
+            details[CUT] = {"count": cut.total(), "kinds": dict(sorted(cut.items()))}
         if len(withheld) == self._count:
             raise self._everything_withheld(details)
         return details

@@ -13,14 +13,15 @@ from typing import Any
 from autorthanc_spool.core.errors import WAKES_ON, Cause, SpoolError
 
 # Keys of `Outcome.details`: whose pseudonym the files carry, the id of the key that it was made with, which files may
-# not leave and why, which attributes were emptied because they held an identity, which private
-# values were removed or cleaned for that; size and MD5 of an archive.
+# not leave and why, which attributes were emptied because they held an identity, which private values were removed or
+# cleaned for that, what was cut off pixel data that isn't the image; size and MD5 of an archive.
 PSEUDONYM = "pseudonym"
 PSEUDONYM_KEY = "pseudonym_key"
 WITHHELD = "withheld"
 EMPTIED = "emptied"
 PRIVATE_REMOVED = "private_removed"
 PRIVATE_CLEANED = "private_cleaned"
+CUT = "cut_from_pixels"
 ARCHIVE_BYTES = "archive_bytes"
 ARCHIVE_MD5 = "archive_md5"
 

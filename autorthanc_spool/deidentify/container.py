@@ -6,9 +6,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pydicom.config import IGNORE
-from pydicom.uid import UID
-
 from autorthanc_spool.deidentify.elements import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -34,16 +31,33 @@ _EXPLICIT = "1.2.840.10008.1.2.1"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _PLAIN = frozenset({_IMPLICIT, _EXPLICIT, _BIG_ENDIAN, _DEFLATED})
 
-# Transfer syntaxes whose pixel data lie somewhere else (JPIP, SMPTE ST 2110), or whose files aren't PS3.10 files.
-_ELSEWHERE = (
-    "1.2.840.10008.1.2.4.94",
-    "1.2.840.10008.1.2.4.95",
-    "1.2.840.10008.1.2.4.204",
-    "1.2.840.10008.1.2.4.205",
-    "1.2.840.10008.1.2.6.",
-    "1.2.840.10008.1.2.7.",
-    "1.2.840.10008.1.20",
+# PS3.6 2026c, table A-1, with those that are retired; a list of ours, as that of pydicom is as old as pydicom.
+_REGISTERED = "1.2.840.10008."
+_ENCAPSULATED_UNCOMPRESSED = "1.2.840.10008.1.2.1.98"
+_RUN_LENGTHS = "1.2.840.10008.1.2.5"
+_DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
+# What comes in fragments under 1.2.840.10008.1.2.4: JPEG, JPEG-LS, JPEG 2000, MPEG-2, H.264, H.265, JPEG XL, HTJ2K.
+_COMPRESSED = frozenset({*range(50, 67), 70, 80, 81, *range(90, 94), *range(100, 109), 110, 111, 112, 201, 202, 203})
+# Fragmentable MPEG-2 and H.264.
+_FRAGMENTABLE = range(100, 107)
+_OF_FRAGMENTS = frozenset(
+    {_ENCAPSULATED_UNCOMPRESSED, _RUN_LENGTHS, _DEFLATED_FRAMES}
+    | {f"1.2.840.10008.1.2.4.{number}" for number in _COMPRESSED}
+    | {f"1.2.840.10008.1.2.4.{number}.1" for number in _FRAGMENTABLE}
 )
+# Transfer syntaxes whose pixel data lie somewhere else, or whose files aren't PS3.10 files.
+_ELSEWHERE = {
+    "1.2.840.10008.1.2.4.94": "JPIP Referenced",
+    "1.2.840.10008.1.2.4.95": "JPIP Referenced Deflate",
+    "1.2.840.10008.1.2.4.204": "JPIP HTJ2K Referenced",
+    "1.2.840.10008.1.2.4.205": "JPIP HTJ2K Referenced Deflate",
+    "1.2.840.10008.1.2.6.1": "RFC 2557 MIME encapsulation",
+    "1.2.840.10008.1.2.6.2": "XML Encoding",
+    "1.2.840.10008.1.2.7.1": "SMPTE ST 2110-20 Uncompressed Progressive Active Video",
+    "1.2.840.10008.1.2.7.2": "SMPTE ST 2110-20 Uncompressed Interlaced Active Video",
+    "1.2.840.10008.1.2.7.3": "SMPTE ST 2110-30 PCM Digital Audio",
+    "1.2.840.10008.1.20": "Papyrus 3",
+}
 _VIDEO = "1.2.840.10008.1.2.4.10"
 
 # Deflate makes at most 1032 bytes of one; this many could only come of a file made to fill the memory.
@@ -78,6 +92,21 @@ class TransferSyntax:
     def is_video(self) -> bool:
         """Whether frames aren't told apart by fragments: MPEG-2, H.264, H.265."""
         return self.uid.startswith(_VIDEO)
+
+    @property
+    def has_run_lengths(self) -> bool:
+        """Whether frames are compressed as PS3.5 annex G has it."""
+        return self.uid == _RUN_LENGTHS
+
+    @property
+    def has_deflated_frames(self) -> bool:
+        """Whether each frame is deflated (PS3.5 section A.4.13)."""
+        return self.uid == _DEFLATED_FRAMES
+
+    @property
+    def has_plain_frames(self) -> bool:
+        """Whether frames come in fragments, but uncompressed."""
+        return self.uid == _ENCAPSULATED_UNCOMPRESSED
 
 
 def open_container(data: memoryview) -> tuple[TransferSyntax, memoryview, int]:
@@ -147,13 +176,16 @@ def _guessed(data: memoryview, start: int, has_preamble: bool) -> TransferSyntax
 
 
 def _known(syntax: str) -> TransferSyntax:
-    # Otherwise pydicom warns of what it finds there, and shows it.
-    uid = UID(syntax, IGNORE)
-    if uid.is_private or uid.type != "Transfer Syntax":
-        raise Unsupported("the file is in a transfer syntax that isn't one of DICOM's")
-    if syntax.startswith(_ELSEWHERE):
-        raise Unsupported(f"the pixel data of a file in transfer syntax {uid.name} lie outside it")
-    return TransferSyntax(syntax)
+    if syntax in _PLAIN or syntax in _OF_FRAGMENTS:
+        return TransferSyntax(syntax)
+    if syntax in _ELSEWHERE:
+        raise Unsupported(f"the pixel data of a file in transfer syntax {_ELSEWHERE[syntax]} lie outside it")
+    if syntax.startswith(_REGISTERED):
+        raise Unsupported("the file is in a transfer syntax that PS3.6 2026c doesn't have")
+    raise Unsupported(
+        "the file is in a private transfer syntax, so that nobody but its maker knows how it is written; "
+        "have it sent in one of DICOM's"
+    )
 
 
 def file_meta(SOPClassUID: str, SOPInstanceUID: str, syntax: TransferSyntax) -> bytes:

@@ -20,12 +20,13 @@ from autorthanc_spool.deidentify.facts import SERIES_INSTANCE, SOP_CLASS, SOP_IN
 from autorthanc_spool.deidentify.haystack import Haystack, haystack
 from autorthanc_spool.deidentify.needles import needles_of
 from autorthanc_spool.deidentify.opaque import Opaque
-from autorthanc_spool.deidentify.output import Piece
-from autorthanc_spool.deidentify.pixels import check_pixels
+from autorthanc_spool.deidentify.output import Output, Piece
+from autorthanc_spool.deidentify.pixels import clean_pixels
 from autorthanc_spool.deidentify.policy import Policy
 from autorthanc_spool.deidentify.profile import Profile
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, plain
 from autorthanc_spool.deidentify.reader import Reader
+from autorthanc_spool.deidentify.streams import Unclear
 from autorthanc_spool.deidentify.values import Subject, Values
 from autorthanc_spool.deidentify.walk import Walk
 from autorthanc_spool.deidentify.withhold import reason_to_withhold
@@ -61,7 +62,7 @@ class Deidentified:
 
     `emptied` counts the values that went because an identity was found in them, by keyword, else by tag.
     `private_removed` and `private_cleaned` count the private values that a rule calls safe and that were not, by tag
-    and creator.
+    and creator. `cut` counts what was cut off or blanked in the pixel data, by words for the record.
     """
 
     identity: Identity
@@ -69,6 +70,7 @@ class Deidentified:
     emptied: Mapping[str, int] = field(default_factory=dict)
     private_removed: Mapping[str, int] = field(default_factory=dict)
     private_cleaned: Mapping[str, int] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -115,7 +117,10 @@ class Deidentifier:
         reason = reason_to_withhold(facts, options)
         if reason:
             return Held(identity, reason)
-        check_pixels(facts, syntax.is_encapsulated, syntax.is_video, buffer)
+        try:
+            pixels = clean_pixels(facts, syntax, buffer)
+        except Unclear as error:
+            return Held(identity, str(error))
         shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
         is_listed = self._profile.table is not None
         has_issuers = self._issuer is not None
@@ -128,7 +133,8 @@ class Deidentifier:
         opaque = Opaque(look_for, options.keep)
         identifiers = identifiers_of(buffer, data_set, options.keep)
         values = Values(buffer, subject, identifiers, None if self._profile.keeps(Keep.UIDS) else look_for)
-        instead = added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
+        instead: dict[int, bytes | Output] = dict(pixels.instead)
+        instead |= added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
             instead |= computed_age(facts, syntax.encoding)
         walked = Walk(reader, self._policy, options.safe_private, values, opaque).data_set(data_set, instead)
@@ -137,7 +143,7 @@ class Deidentifier:
         if syntax.is_deflated:
             pieces = deflated(buffer[piece] if isinstance(piece, slice) else piece for piece in pieces)
         emptied = _named(values.emptied)
-        return Deidentified(identity, [head, *pieces], emptied, opaque.removed, opaque.cleaned)
+        return Deidentified(identity, [head, *pieces], emptied, opaque.removed, opaque.cleaned, +pixels.found)
 
     def pseudonym(self, patient: Patient) -> str:
         """Give a patient's pseudonym: the table's, where there is one. Raises PatientNotListed."""

@@ -31,6 +31,7 @@ class Verdict(Enum):
     KIND = auto()
     NUMBER = auto()
     BINARY = auto()
+    PROFILE = auto()
     CLEAN = auto()
     TEXT = auto()
     WORD = auto()
@@ -56,6 +57,7 @@ REFERENCED_STUDY = 0x00081110
 PATIENT_NAME = 0x00100010
 PATIENT_ID = 0x00100020
 TEXT_VALUE = 0x0040A160
+_ICC_PROFILE = 0x00282000
 
 _INSTANTS = frozenset({"DA", "DT", "TM"})
 
@@ -70,7 +72,7 @@ _OPAQUE = frozenset({"OB", "UN"})
 # Unlisted attributes of VR OB that are data of an image.
 _OPAQUE_DATA = frozenset(
     {"PixelData", "WaveformData", "ChannelMinimumValue", "ChannelMaximumValue", "WaveformPaddingValue"}
-    | {"ICCProfile", "FillPattern", "WeightingLookupTableData"}
+    | {"FillPattern", "WeightingLookupTableData"}
 )
 
 # Sequences of references (ReferencedPerformedProcedureStepSequence), of which the new UIDs make a dummy that still is
@@ -239,6 +241,8 @@ def _of_content(tag: int, known: str, vr: str) -> Decision:
         return Decision(Verdict.NUMBER, Verdict.EMPTY)
     if vr == "UN" and _is_binary(known):
         return KEEP
+    if tag == _ICC_PROFILE:
+        return Decision(Verdict.PROFILE)
     if vr in _OPAQUE:
         return KEEP if keyword_for_tag(tag) in _OPAQUE_DATA else REMOVE
     return KEEP

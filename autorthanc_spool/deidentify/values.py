@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from autorthanc_spool.deidentify import ages, dates, dummies, text
+from autorthanc_spool.deidentify import ages, dates, dummies, icc, text
 from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.haystack import Haystack, is_registered
@@ -88,6 +88,7 @@ class Values:
             Verdict.AGE: self._age,
             Verdict.NUMBER: lambda place: _kept_if(_NUMBERS.fullmatch(place.value)),
             Verdict.BINARY: self._binary,
+            Verdict.PROFILE: self._profile,
             Verdict.CLEAN: lambda place: self._cleaned(place, Strictness.DESCRIPTOR),
             Verdict.TEXT: lambda place: self._cleaned(place, Strictness.TEXT),
             Verdict.WORD: lambda place: self._cleaned(place, Strictness.WORD),
@@ -155,6 +156,19 @@ class Values:
     def _binary(self, place: Place) -> Made:
         is_cut = len(place.value) % _UNITS.get(place.vr, _SMALLEST_UNIT)
         return self._unless(bool(is_cut) or self._identifiers.found_in_bytes(place.value), place)
+
+    def _profile(self, place: Place) -> Made:
+        """Blank the texts of a profile that holds an identity; if one is left, it can't be used."""
+        if not self._is_in_profile(place.value):
+            return Verdict.KEEP
+        self.emptied[place.tag] += 1
+        made = icc.blanked(place.value)
+        return None if self._is_in_profile(made) else made
+
+    def _is_in_profile(self, profile: bytes) -> bool:
+        # Texts are in ASCII, or in UTF-16, where zeros stand between letters.
+        found_in_bytes = self._identifiers.found_in_bytes
+        return found_in_bytes(profile) or found_in_bytes(profile.replace(b"\0", b""))
 
     def _unless(self, is_found: bool, place: Place) -> Made:
         if not is_found:

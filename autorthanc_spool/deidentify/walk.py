@@ -40,6 +40,10 @@ from autorthanc_spool.rules.model import PrivateElement
 _UNDEFINED_LENGTH = b"\xff\xff\xff\xff"
 _NOT_RESERVED = b"\0\0"
 
+# WaveformSequence has WaveformData.
+_WAVEFORM = (0x54000100, 0x54001010)
+# PixelData in all its forms with the offset tables, WaveformData.
+_DATA_OF_IMAGES = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003, 0x7FE00008, 0x7FE00009, 0x7FE00010, 0x54001010})
 # What is written in a data set's character set (PS3.5 section 6.1.2.3).
 _TEXTS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
@@ -78,19 +82,19 @@ class Walk:
         self._values = values
         self._opaque = opaque
 
-    def data_set(self, data_set: DataSet, instead: Mapping[int, bytes]) -> Output:
+    def data_set(self, data_set: DataSet, instead: Mapping[int, bytes | Output]) -> Output:
         """Write the top level, in which whole elements, by tag, stand instead of what the file has, or beside it."""
         scope = Scope(data_set.encoding, text.DEFAULT, self._values.pseudonym)
         return self._level(data_set, scope, sorted(instead.items(), reverse=True))
 
-    def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes]]) -> Output:
+    def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes | Output]]) -> Output:
         scope = self._scope_of(data_set, scope)
         safe = safe_elements(_readable(data_set), self._buffer, self._safe) if self._safe else {}
         replaced = {tag for tag, _ in waiting}
         out = Output()
         for element in data_set.elements:
             while waiting and waiting[-1][0] <= element.tag:
-                out.put(waiting.pop()[1])
+                _add(out, waiting.pop()[1])
             if element.tag in replaced:
                 continue
             if element.tag == CHARACTER_SET:
@@ -102,7 +106,7 @@ class Walk:
             elif element.tag in safe:
                 self._private(element, safe[element.tag], scope, out)
         for _, whole in reversed(waiting):
-            out.put(whole)
+            _add(out, whole)
         return out
 
     def _scope_of(self, data_set: DataSet, scope: Scope) -> Scope:
@@ -121,6 +125,10 @@ class Walk:
         return scope
 
     def _decide(self, element: Element, scope: Scope) -> Decision:
+        is_at_home = not scope.parent or (scope.parent, element.tag) == _WAVEFORM
+        if not is_at_home and element.tag in _DATA_OF_IMAGES:
+            # Pictures of other pictures: what is known of the image doesn't hold for them.
+            return REMOVE
         vr = element.vr if element.items is None else "SQ"
         if element.tag == REFERENCED_STUDY and scope.parent == _REFERENCED_REQUEST:
             decision = self._policy.decide(element.tag, vr)
@@ -248,6 +256,13 @@ class Walk:
 
     def _is_undefined(self, value: int) -> bool:
         return self._buffer[value - 4 : value] == _UNDEFINED_LENGTH
+
+
+def _add(out: Output, whole: bytes | Output) -> None:
+    if isinstance(whole, bytes):
+        out.put(whole)
+    else:
+        out.extend(whole)
 
 
 def _readable(data_set: DataSet) -> DataSet:

@@ -137,6 +137,23 @@ def test_the_files_are_those_of_the_core_and_the_record_names_pseudonym_and_key(
     assert key_file(site).read_text().strip() not in json.dumps(site.records("done"))
 
 
+def test_what_lies_beside_the_picture_does_not_leave_and_is_counted(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    files = []
+    for data in canary_study():
+        found = pydicom.dcmread(io.BytesIO(data))
+        found.PixelData += b"CNRYFAMILY after the last frame."
+        out = io.BytesIO()
+        found.save_as(out)
+        files.append(out.getvalue())
+    send(site, files)
+    done = site.once()
+    assert_nothing_left(site, files, done.stdout, done.stderr)
+    told = outcome(site, "done")
+    assert told["instances"] == len(files)
+    assert told["cut_from_pixels"] == {"count": len(files), "kinds": {"bytes after the end of an image": len(files)}}
+
+
 FIRST_DAY_S = 315532800
 
 

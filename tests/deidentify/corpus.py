@@ -125,6 +125,13 @@ def encapsulated_pixels(*fragments: bytes) -> bytes:
     return EXPLICIT_LITTLE.header(0x7FE00010, "OB", 0xFFFFFFFF) + content + header(0xFFFEE0DD, "", 0)
 
 
+def jpeg_2000(data: bytes = b"picture") -> bytes:
+    """The shortest stream that has the parts of one: SIZ, a tile of these data, the end."""
+    size = b"\xff\x51" + struct.pack(">H", 41) + bytes(39)
+    tile = b"\xff\x90" + struct.pack(">HHLBB", 10, 0, 14 + len(data), 0, 1) + b"\xff\x93" + data
+    return b"\xff\x4f" + size + tile + b"\xff\xd9"
+
+
 def canary(tag: int, vr: str, encoding: Encoding) -> Value:
     """A value for an attribute that is found again wherever it comes out."""
     number = sorted(table()).index(tag) if tag in table() else 700
@@ -242,5 +249,5 @@ def full(syntax: str = "explicit", *, undefined: bool = False) -> bytes:
     if syntax == "encapsulated":
         # Pixel data come before the padding.
         at = data.index(Builder(encoding).element(0xFFFCFFFC, "OB", b"CNRY padding"))
-        data = data[:at] + encapsulated_pixels(b"\xff\xd8pixels") + data[at:]
+        data = data[:at] + encapsulated_pixels(jpeg_2000() + b"CNRY after the end!") + data[at:]
     return data
