@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from rich.text import Text
 
 from autorthanc_spool.commands.options import with_settings
 from autorthanc_spool.commands.views import describe, echo_json
-from autorthanc_spool.core.errors import OrthancUnavailable, SpoolError
+from autorthanc_spool.core.errors import MarkerError, OrthancUnavailable, SpoolError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk.usage import Usage, usage
 from autorthanc_spool.run import wiring
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool.spool import Spool
 
 _MEANING = {
     State.INCOMING: "to do",
@@ -55,6 +57,7 @@ class Status:
     done_retention_days: int
     done_unmatched_retention_days: int
     folder_problems: tuple[str, ...]
+    withheld_today: int
 
 
 def _look(settings: Settings) -> Status:
@@ -83,7 +86,19 @@ def _look(settings: Settings) -> Status:
         done_retention_days=settings.done_retention_days,
         done_unmatched_retention_days=settings.done_unmatched_retention_days,
         folder_problems=tuple(wiring.replaced_folders(settings, spool)),
+        withheld_today=_withheld_today(spool),
     )
+
+
+def _withheld_today(spool: Spool) -> int:
+    """How many files were withheld in what was done today (UTC)."""
+    today = wiring.utc_now().strftime("%Y-%m-%d")
+    count = 0
+    for item in spool.directories.items(State.DONE):
+        if item.path.parent.name == today:
+            with suppress(MarkerError, FileNotFoundError):
+                count += sum(outcome.withheld for outcome in spool.directories.read(item).outcomes.values())
+    return count
 
 
 def _show(found: Status, as_json: bool) -> None:
@@ -105,6 +120,9 @@ def _show(found: Status, as_json: bool) -> None:
     for problem in found.folder_problems:
         console.print(Text(problem, style="bold red"), soft_wrap=True)
     console.print(_usage_sentence(found), highlight=False, markup=False, soft_wrap=True)
+    if found.withheld_today:
+        text = f"withheld {found.withheld_today} files in what was done today; `autorthanc-spool list done` shows where"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     _show_rules(console, found)
     if found.counts[State.FAILED]:
         click.echo("`autorthanc-spool list failed` tells why; `autorthanc-spool requeue MARKER` tries again", err=True)
@@ -153,6 +171,7 @@ def _status_object(found: Status) -> dict[str, Any]:
         "spool": str(found.spool),
         "orthanc": {"url": found.orthanc_url, "state": found.orthanc},
         "counts": found.counts,
+        "withheld_today": found.withheld_today,
         "folder_problems": list(found.folder_problems),
         "oldest_incoming": found.oldest_incoming or None,
         "next_due_s": found.next_due_s,

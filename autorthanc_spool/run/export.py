@@ -128,7 +128,7 @@ class Exporter:
             details={key: product.details[key] for key in (PSEUDONYM_KEY,) if key in product.details},
         )
         parked = publish.parking(folder, entry.name, previous)
-        line = self._tools.audit.published(job.resource, job.rule.name, entry)
+        line = self._tools.audit.published(job.resource, job.rule.name, entry, product.details)
         intent = Intent(job.rule.name, job.rule.folder, entry, parked, line)
         kept = publish.publish(record, folder, intent, product.source)
         report_kept(record.now.key, kept)

@@ -24,7 +24,7 @@ from typing import Any
 
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import AuditUnavailable, SpoolError
-from autorthanc_spool.core.outcome import Deleted, Word
+from autorthanc_spool.core.outcome import Deleted, Outcome, Word
 from autorthanc_spool.core.record import Entry, Sending
 from autorthanc_spool.disk import durable
 from autorthanc_spool.spool import audit_key
@@ -88,6 +88,11 @@ def completed(line: Line, deleted: Deleted, intended: int) -> Line:
     return {**line, **told, **more}
 
 
+def _withheld(details: Mapping[str, Any]) -> dict[str, int]:
+    count = Outcome("", details=details).withheld
+    return {"withheld": count} if count else {}
+
+
 class AuditLog:
     """The file of AUTORTHANC_AUDIT_LOG; without one, lines are empty, nothing is owed and nothing written."""
 
@@ -97,15 +102,23 @@ class AuditLog:
         self._key_file = key_file
         self._owner = owner
 
-    def published(self, resource: Resource, rule: str, entry: Entry) -> Line:
-        """Say what was published."""
+    def published(self, resource: Resource, rule: str, entry: Entry, details: Mapping[str, Any]) -> Line:
+        """Say what was published, and how many files were withheld."""
         amount = Amount(entry.instances, entry.size_bytes)
-        return self._line(resource, rule, entry.outcome, amount, time=entry.time)
+        return self._line(resource, rule, entry.outcome, amount, time=entry.time, **_withheld(details))
 
     def forwarded(self, resource: Resource, rule: str, destination: str, sending: Sending) -> Line:
         """Say what a destination has got."""
         amount = Amount(sending.instances, sending.size_bytes)
-        return self._line(resource, rule, sending.outcome, amount, time=sending.time, destination=destination)
+        return self._line(
+            resource,
+            rule,
+            sending.outcome,
+            amount,
+            time=sending.time,
+            destination=destination,
+            **_withheld(sending.details),
+        )
 
     def deleted(self, resource: Resource, rule: str) -> Line:
         """Say what is about to be deleted from Orthanc; how much, and when, is added to it afterwards."""

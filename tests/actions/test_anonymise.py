@@ -294,6 +294,20 @@ def test_an_identifier_in_another_spelling_goes_and_the_record_counts_it(site: S
     assert "enobia" not in json.dumps(site.records("done"))
 
 
+def test_what_is_withheld_is_said_wherever_somebody_looks(site: Site) -> None:
+    site.variables["AUTORTHANC_AUDIT_LOG"] = str(site.root / "audit.log")
+    site.rule("all", Action="ANONYMISE")
+    burned = [datasets.make_instance(series=1, instance=number, BurnedInAnnotation="YES") for number in (2, 3, 4)]
+    study = site.orthanc.upload_all([datasets.make_instance(), *burned])
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.touch(study)
+    told = "published 1 of 4 files, 3 withheld"
+    assert told in site.once().stderr
+    assert told in site.run("list", "done").stdout
+    assert "withheld 3 files" in site.run("status").stdout
+    assert json.loads((site.root / "audit.log").read_text())["withheld"] == 3
+
+
 @pytest.mark.parametrize("action", ["DOWNLOAD", "ZIP"])
 def test_when_everything_is_withheld_it_fails_and_leaves_nothing(site: Site, action: str) -> None:
     site.rule("trial", Action=[action, "ANONYMISE"])
