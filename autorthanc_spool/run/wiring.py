@@ -52,14 +52,14 @@ def utc_now() -> datetime:
 
 
 def find_spool(settings: Settings) -> Spool:
-    """Open the spool that is there, and change nothing. Raises UsageError when there is none."""
-    spool = Spool(settings.spool_path, time.time)
-    if not spool.directories.of(State.INCOMING).is_dir():
+    """Open the spool that is there. Raises UsageError when there is none, and changes nothing then."""
+    if not Spool(settings.spool_path, time.time).directories.of(State.INCOMING).is_dir():
         raise UsageError(
             f"there is no spool at {settings.spool_path}; name the folder that holds your .env with --site DIR or "
             "AUTORTHANC_SITE, or the spool with --spool. In a new site, `autorthanc-spool up` or `run` makes it"
         )
-    return spool
+    # The folders that Lua writes into may be all that there is of it.
+    return make_spool(settings)
 
 
 def make_spool(settings: Settings) -> Spool:

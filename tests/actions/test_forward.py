@@ -481,7 +481,8 @@ def unfit(files: list[bytes], why: str) -> list[bytes]:
     if why == "withheld":
         return [altered(data, BurnedInAnnotation="YES") for data in files]
     if why == "mixed":
-        return [*files[:-1], altered(files[-1], IssuerOfPatientID="ANOTHER")]
+        ours = [altered(data, IssuerOfPatientID="OURS") for data in files[:-1]]
+        return [*ours, altered(files[-1], IssuerOfPatientID="ANOTHER")]
     pixels = pydicom.dcmread(io.BytesIO(files[-1])).PixelData
     return [*files[:-1], altered(files[-1], PixelData=pixels[:-10])]
 

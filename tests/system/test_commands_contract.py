@@ -133,7 +133,7 @@ def test_check_warns_of_private_elements_that_are_known_to_identify_and_ends_wel
     site.rule("trial", Action="ANONYMISE", Anonymise={"SafePrivate": safe})
     site.rule("plain", Action="ANONYMISE")
     done = site.run("check")
-    warned = [line for line in done.stderr.splitlines() if "warning" in line]
+    warned = [line for line in done.stdout.splitlines() if "warning" in line]
     assert len(warned) == 2
     wanted = [("(0025,xx1b) of GEMS_SERS_01", "removed"), ("(0029,xx20) of SIEMENS CSA HEADER", "blanked")]
     for line, (element, fate) in zip(warned, wanted, strict=True):
@@ -155,7 +155,7 @@ def test_something_that_failed_is_1(site: Site) -> None:
 
 def test_a_spool_that_cannot_be_made_is_a_setting_that_cannot_be_used(site: Site) -> None:
     (site.root / "file").write_text("")
-    done = site.run("status", "--spool", "file/spool", expect=2)
+    done = site.run("run", "--once", "--spool", "file/spool", expect=2)
     assert "AUTORTHANC_SPOOL_PATH" in done.stderr
 
 

@@ -4,8 +4,8 @@ import json
 import unicodedata
 
 import pytest
-from autorthanc_spool.ledger import Ledger
 
+from autorthanc_spool.spool.ledger import Ledger
 from tests.helpers import datasets
 from tests.helpers.site import Site
 

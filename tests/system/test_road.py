@@ -317,7 +317,7 @@ def test_an_output_that_is_gone_makes_what_would_be_published_wait(site: Site) -
     site.output.rename(site.root / "unmounted")
     site.output.mkdir()
     send_and_touch(site, *datasets.make_study("SECOND"))
-    site.once()
+    site.once(expect=75)
     assert os.listdir(site.output) == []
     assert [(record["attempts"], record["error"]["kind"]) for record in site.records("deferred")] == [
         (0, "FolderMissing")
