@@ -5,13 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import autorthanc_spool
-from autorthanc_spool.spool.directories import Directories
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.site import Site
@@ -83,7 +81,7 @@ def with_action(folder: Path, code: str) -> Path:
 
 def command(site: Site, copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the copy, which the path of modules puts before the installed package."""
-    Directories(site.spool, time.time).lay_out()
+    site.make_spool()
     environment = {**site.environment, "PYTHONPATH": os.pathsep.join([str(copy), *filter(None, sys.path)])}
     program = "from autorthanc_spool.commands.main import main; main()"
     return subprocess.run(

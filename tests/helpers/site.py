@@ -70,12 +70,8 @@ class Site:
 
     def run(self, *arguments: str, expect: int | None = 0, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        if (
-            self.has_spool
-            and arguments[0] not in ("run", "demo", "init", "up")
-            and not (self.spool / "incoming").exists()
-        ):
-            Directories(self.spool, time.time).lay_out()
+        if self.has_spool and arguments[0] not in ("run", "demo", "init", "up"):
+            self.make_spool()
         done = subprocess.run(
             [sys.executable, "-m", "autorthanc_spool", *arguments],
             cwd=self.root,
@@ -87,6 +83,11 @@ class Site:
         )
         assert expect is None or done.returncode == expect, (done.returncode, done.stdout, done.stderr)
         return done
+
+    def make_spool(self) -> None:
+        """Lay the spool out, as whoever worked here before did."""
+        if not (self.spool / "incoming").exists():
+            Directories(self.spool, time.time).lay_out()
 
     def once(self, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
         return self.run("run", "--once", expect=expect)

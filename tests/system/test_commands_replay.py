@@ -165,6 +165,7 @@ def test_a_terminal_shows_the_first_matches_as_a_table(site: Site) -> None:
 
 def on_a_terminal(site: Site, *arguments: str) -> str:
     """Run a command whose output and talk go to a terminal; give what it shows."""
+    site.make_spool()
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "autorthanc_spool", *arguments],
@@ -194,6 +195,7 @@ def test_hundreds_of_studies_need_little_memory(
         server.upload(datasets.make_instance(f"P{number}", "1", size=2))
     site = Site(tmp_path_factory.mktemp("many") / "site", server)
     site.rule("all", Tags=BRAIN)
+    site.make_spool()
     program = (
         "import sys; from autorthanc_spool.commands.main import _exit_code\n"
         "code = _exit_code(['replay', 'all'])\n"

@@ -442,7 +442,7 @@ def test_no_canary_gets_out_of_trouble_with_the_disk_and_of_a_bug(canaries: Cana
     study = send_and_touch(site, patient())
     site.output.rename(site.root / "unmounted")
     site.output.mkdir()
-    canaries.once()
+    canaries.once(expect=75)
     assert [record["error"]["kind"] for record in site.records("deferred")] == ["FolderMissing"]
     site.output.rmdir()
     (site.root / "unmounted").rename(site.output)
