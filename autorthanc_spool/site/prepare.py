@@ -21,7 +21,7 @@ import click
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings, load_settings, written_badly
 from autorthanc_spool.site import folders, ports
-from autorthanc_spool.spool.directories import SHARED_MODE, Directories
+from autorthanc_spool.spool.directories import SHARED_MODE, Directories, is_as_cloned
 
 # User and group of the images orthancteam/orthanc and postgres (Debian variant); both happen to be the same numbers.
 ORTHANC_USER = 999
@@ -103,7 +103,7 @@ def _prepare_folder(folder: Folder, settings: Settings, environ: Mapping[str, st
     if not folder.path.is_dir():
         yield folders.no_folder(named)
         return
-    if _is_new(folder.path):
+    if _is_new(folder):
         os.chown(folder.path, settings.uid, folder.gid)
         folder.path.chmod(folder.mode)
     if not _is_usable(folder, settings):
@@ -111,9 +111,11 @@ def _prepare_folder(folder: Folder, settings: Settings, environ: Mapping[str, st
         yield folders.denied(named, shown, folder.path.stat(), is_written=folder.is_written, who=who)
 
 
-def _is_new(path: Path) -> bool:
-    # The engine makes a missing folder for root; a person's own is left as it is.
-    return path.stat().st_uid == 0 and not any(path.iterdir())
+def _is_new(folder: Folder) -> bool:
+    # The engine makes a missing folder for root; a person's own is left as it is. git makes the spool of a checkout.
+    if folder.variable == "AUTORTHANC_SPOOL_PATH" and is_as_cloned(folder.path):
+        return True
+    return folder.path.stat().st_uid == 0 and not any(folder.path.iterdir())
 
 
 def _is_usable(folder: Folder, settings: Settings) -> bool:

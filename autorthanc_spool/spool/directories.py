@@ -27,6 +27,8 @@ CLOCK_TOLERANCE_S = 300.0
 # Orthanc writes here as another user of the same group; the new files inherit the group.
 SHARED_MODE = 0o2770
 PRIVATE_MODE = 0o2750
+# All that a clone of this project has in its `spool/`.
+README = "README.md"
 
 Clock = Callable[[], float]
 
@@ -55,6 +57,8 @@ class Directories:
 
     def lay_out(self, owner: tuple[int, int] | None = None) -> None:
         """Make the folders that are missing; as root, give new ones to the owner (UID, GID)."""
+        if not self.of(State.INCOMING).exists() and is_as_cloned(self.root):
+            _close_clone(self.root, owner)
         for name in ("", "tmp", *(str(state) for state in State), "locks"):
             _make_directory(self.root / name, SHARED_MODE, owner)
         for name in ("ledger", "ledger/names", "state", "state/filing", "state/rules"):
@@ -264,6 +268,19 @@ def _owner_of(folder: Path) -> tuple[int, int] | None:
         return None
     status = folder.stat()
     return status.st_uid, status.st_gid
+
+
+def is_as_cloned(root: Path) -> bool:
+    """Whether a spool is as git made it: the README, and nothing else."""
+    return root.is_dir() and os.listdir(root) == [README]  # noqa: PTH208 - names are enough
+
+
+def _close_clone(root: Path, owner: tuple[int, int] | None) -> None:
+    # git gave it the modes of code. Where it is somebody else's, `doctor` says how to close it.
+    if os.geteuid() in (0, root.stat().st_uid):
+        if owner:
+            os.chown(root, *owner)
+        root.chmod(SHARED_MODE)
 
 
 def _make_directory(folder: Path, mode: int, owner: tuple[int, int] | None) -> None:
