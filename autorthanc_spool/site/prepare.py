@@ -1,7 +1,7 @@
 """What is done before the containers start: settings, folders, passwords and ports are looked at.
 
 The services `init` and `ports` of docker-compose.yml run this module, the first as root and the second in the host's
-network. What is wrong is said in sentences that name the variable and the mend, and the other services don't start.
+network. What is wrong is said in sentences that name the variable and the fix, and the other services don't start.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Directories:
         known = self._parsed.get(item.path)
         if known is None or known[0] != version:
             known = (version, _parse(item, status))
-            # The cache spares thousands of waiting markers from being read at each scan; it is no second truth.
+            # The cache spares thousands of waiting markers from being read at each scan; it is not a second truth.
             if len(self._parsed) > 50_000:
                 self._parsed.clear()
             self._parsed[item.path] = known
@@ -227,7 +227,7 @@ def _names(folder: Path) -> list[str]:
 def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
     if not stat.S_ISREG(status.st_mode):
         return MarkerError(
-            "it is no regular file (a folder, a link, a pipe); a marker is a small JSON object in a file"
+            "it is not a regular file (a folder, a link, a pipe); a marker is a small JSON object in a file"
         )
     if status.st_size > marker.MAX_SIZE_BYTES:
         return MarkerError(f"it has {status.st_size} bytes; a marker is a small JSON object")
@@ -238,7 +238,7 @@ def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise
-        return MarkerError(f"it can't be read: {error.strerror}; mend its owner or permissions, or remove it")
+        return MarkerError(f"it can't be read: {error.strerror}; fix its owner or permissions, or remove it")
 
 
 @lru_cache(maxsize=100_000)
