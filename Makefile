@@ -66,7 +66,8 @@ $(STAMPS)/venv:
 	mkdir -p $(STAMPS)
 	touch $@
 
-$(STAMPS)/package: $(STAMPS)/venv pyproject.toml
+# README.md is part of the metadata of the package, which a test compares with what is built.
+$(STAMPS)/package: $(STAMPS)/venv pyproject.toml README.md
 	$(BIN)/pip install -q --disable-pip-version-check -e .
 # pip compiles what it copies, not what it only links to.
 	$(BIN)/python -m compileall -q autorthanc_spool

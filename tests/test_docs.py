@@ -23,7 +23,7 @@ from autorthanc_spool.rules import fields, options, parse_rule
 from autorthanc_spool.settings.variables import VARIABLES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "spool" / "README.md"]
 PROGRAM = "autorthanc-spool"
 
 _CONTEXT = click.Context(cli)

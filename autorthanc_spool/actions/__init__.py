@@ -1,6 +1,6 @@
 """What a rule can ask for: one file per action, one line each in `ACTIONS`.
 
-The registry is the authority: a word that isn't in it is no action, and each word is done by its own action alone.
+The registry is the authority: a word that isn't in it is not an action, and each word is done by its own action alone.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def _is_whole(done: SendingJob | None, ids: list[str]) -> bool:
 
 
 def _finished(job: Job, delivery: Delivery, job_id: str) -> SendingJob | None:
-    """Wait for the end of a job; None when Orthanc knows it no more."""
+    """Wait for the end of a job; None when Orthanc no longer knows it."""
     pause_s, seen, moved_s = FIRST_PAUSE_S, -1.0, time.monotonic()
     while True:
         found = delivery.modalities.job(job_id)

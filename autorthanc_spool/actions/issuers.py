@@ -83,7 +83,7 @@ class Issuers:
         return self._published[key.id]
 
     def _read(self, key_id: str) -> Iterator[str]:
-        for one in self._ledger.keys():  # noqa: SIM118 - a ledger is no dictionary
+        for one in self._ledger.keys():  # noqa: SIM118 - a ledger is not a dictionary
             # The run of its own marker says what is wrong with a record.
             with suppress(SpoolError):
                 record = self._ledger.read(one)

@@ -79,7 +79,7 @@ class Keyring:
 
     def _recorded(self) -> Iterator[str]:
         """The ids that the ledger and the records name."""
-        for key in self._spool.ledger.keys():  # noqa: SIM118 - a ledger is no dictionary
+        for key in self._spool.ledger.keys():  # noqa: SIM118 - a ledger is not a dictionary
             with suppress(SpoolError):
                 for details in self._spool.ledger.read(key).details():
                     if PSEUDONYM_KEY in details:

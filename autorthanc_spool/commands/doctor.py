@@ -19,7 +19,7 @@ from autorthanc_spool.settings import Settings
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each finding.")
 @with_settings
 def command(settings: Settings, probe: bool, as_json: bool) -> int:
-    """Look at everything that has to be right around the processor, and say how to mend what isn't.
+    """Look at everything that has to be right around the processor, and say how to fix what isn't.
 
     Exit code 1 when something is broken, 75 when Orthanc can't be reached. Nothing is changed; only --probe writes to
     Orthanc, and takes as long as ORTHANC_STABLE_AGE.
@@ -39,5 +39,5 @@ def _show(finding: Finding, *, as_json: bool) -> None:
         click.echo(json.dumps({name: str(getattr(finding, name)) for name in names}, ensure_ascii=False))
         return
     style = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.BROKEN: "red"}[finding.severity]
-    mend = f"; mend: {finding.mend}" if finding.mend else ""
+    mend = f"; fix: {finding.mend}" if finding.mend else ""
     click.echo(f"{click.style(f'{finding.severity:<7}', fg=style)}  {finding.what}: {finding.text}{mend}")

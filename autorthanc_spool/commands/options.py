@@ -87,7 +87,7 @@ def resource_id_of(text: str) -> str:
     resource_id = text.strip().lower()
     if not RESOURCE_ID_PATTERN.fullmatch(resource_id):
         raise UsageError(
-            f"{text!r} is no Orthanc ID: expected five groups of eight hexadecimal digits, as at the end of the "
+            f"{text!r} is not an Orthanc ID: expected five groups of eight hexadecimal digits, as at the end of the "
             "address that Orthanc Explorer shows for the study"
         )
     return resource_id

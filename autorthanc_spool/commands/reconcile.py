@@ -21,7 +21,7 @@ def command(settings: Settings) -> None:
     note = f", {len(sweep.markers)} were missed"
     if sweep.left_alone is not None:
         note = f"; first contact: {sweep.left_alone} of them were there before, and are left alone{note}"
-    click.echo(f"{sweep.studies} settled studies in Orthanc{note}", err=True)
+    click.echo(f"{sweep.studies} stable studies in Orthanc{note}", err=True)
 
 
 def _reconcile(settings: Settings) -> Sweep:

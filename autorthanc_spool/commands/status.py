@@ -1,4 +1,4 @@
-"""`status`: what lies in the spool, which rules are in force, whether Orthanc answers."""
+"""`status`: what lies in the spool, which rules are active, whether Orthanc answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MEANING = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings
 def command(settings: Settings, as_json: bool) -> None:
-    """Show what lies in the spool, which rules are in force, and whether Orthanc answers."""
+    """Show what lies in the spool, which rules are active, and whether Orthanc answers."""
     _show(_look(settings), as_json)
 
 
@@ -139,7 +139,7 @@ def _usage_sentence(found: Status) -> str:
 
 
 def _days(number: int) -> str:
-    return f"{number} days" if number else "for ever"
+    return f"{number} days" if number else "permanently"
 
 
 def _since(found: Status, state: State) -> str:

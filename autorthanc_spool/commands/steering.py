@@ -22,6 +22,6 @@ def move(spool: Spool, items: list[Item], event: Event) -> None:
             moved = spool.move(item, event)
         except FileNotFoundError:
             raise SpoolError(
-                f"{shown(item.name)} is in {item.state}/ no more: somebody was quicker; look again"
+                f"{shown(item.name)} is no longer in {item.state}/: somebody was quicker; look again"
             ) from None
         click.echo(moved.shown)

@@ -170,7 +170,7 @@ def problem_content(problem: Problem) -> dict[str, Any]:
 
 
 def read_outcomes(content: object) -> dict[str, Outcome]:
-    """Read outcomes by rule or destination; what is no outcome is left out."""
+    """Read outcomes by rule or destination; what is not an outcome is left out."""
     if not isinstance(content, Mapping):
         return {}
     return {str(name): _read_outcome(name, one) for name, one in content.items() if isinstance(one, Mapping)}

@@ -15,7 +15,7 @@ _MONTHS_UP_TO_YEARS = 2
 
 
 def capped(text: str) -> str | None:
-    """Give a readable age back, at most 090Y; None for what is no age."""
+    """Give a readable age back, at most 090Y; None for what is not an age."""
     if not _AGE.fullmatch(text):
         return None
     return f"{OLDEST_YEARS:03}Y" if text[-1] == "Y" and int(text[:3]) > OLDEST_YEARS else text

@@ -172,7 +172,7 @@ def _guessed(data: memoryview, start: int, has_preamble: bool) -> TransferSyntax
         return TransferSyntax(_BIG_ENDIAN)
     if has_preamble:
         raise Malformed("the file names no transfer syntax, and its data set begins with nothing known")
-    raise Malformed("the file has no preamble with DICM at byte 128, so it is no DICOM file")
+    raise Malformed("the file has no preamble with DICM at byte 128, so it is not a DICOM file")
 
 
 def _known(syntax: str) -> TransferSyntax:
@@ -189,7 +189,7 @@ def _known(syntax: str) -> TransferSyntax:
 
 
 def file_meta(SOPClassUID: str, SOPInstanceUID: str, syntax: TransferSyntax) -> bytes:
-    """Write preamble and file meta information anew."""
+    """Rewrite preamble and file meta information."""
     values = (
         (0x00020001, "OB", b"\0\1"),
         (0x00020002, "UI", SOPClassUID.encode()),

@@ -6,7 +6,7 @@ bytes: name (64), multiplicity, VR (4), type, number of items, and 77 or 205. An
 it is padded to four bytes. SV10 gives the length as the second number, the older format as the first, less the first
 number of items of the header.
 
-Values are blanked where they stand, so that whoever reads the rest finds it. Bytes that are no part of a value, behind
+Values are blanked where they stand, so that whoever reads the rest finds it. Bytes that are not part of a value, behind
 names and texts, are what lay in the scanner's memory; they are blanked as well.
 """
 
@@ -154,7 +154,7 @@ def is_csa(value: bytes, tag: int, creator: str) -> bool:
 
 
 def _items(value: bytes, work: _Cleaning) -> list[_Item] | None:
-    """Find the items of a header, and blank what is no part of it; None where it isn't one to its last byte."""
+    """Find the items of a header, and blank what is not part of it; None where it isn't one to its last byte."""
     is_new = value.startswith(_SV10)
     at = 8 if is_new else 0
     if len(value) < at + _BEFORE_TAGS.size:
@@ -221,7 +221,7 @@ class _Tags:
         return found
 
     def _text(self, start: int, end: int, padded: int) -> int | None:
-        """Give where the text of an item ends, and blank what is behind; None where it is no text."""
+        """Give where the text of an item ends, and blank what is behind; None where it is not text."""
         content = self._value[start:end].split(b"\0")[0]
         if not _TEXT_BYTES.issuperset(content):
             return None

@@ -61,7 +61,7 @@ class Identifiers:
         return verdict
 
     def found_in_bytes(self, value: bytes) -> bool:
-        """Whether bytes that are no text contain any of them as it stands, in any letter case."""
+        """Whether bytes that are not text contain any of them as it stands, in any letter case."""
         lower = value.lower()
         return any(spelling.encode() in lower for spelling in self.spellings)
 

@@ -18,7 +18,7 @@ STUDY_INSTANCE = 0x0020000D
 SERIES_INSTANCE = 0x0020000E
 _ISSUER_OF_PATIENT_ID = 0x00100021
 
-# The attributes without which a file is no instance of anything (PS3.4 annex B, type 1 in every image).
+# The attributes without which a file is not an instance of anything (PS3.4 annex B, type 1 in every image).
 _IDENTITY = {
     SOP_CLASS: "SOPClassUID",
     SOP_INSTANCE: "SOPInstanceUID",
@@ -26,7 +26,7 @@ _IDENTITY = {
     SERIES_INSTANCE: "SeriesInstanceUID",
 }
 
-# Of these, the VR must be known: without them, a file is no instance, or its pixels can't be read. NumberOfFrames,
+# Of these, the VR must be known: without them, a file is not an instance, or its pixels can't be read. NumberOfFrames,
 # SamplesPerPixel, PhotometricInterpretation, PlanarConfiguration, Rows, Columns, BitsAllocated, BitsStored, HighBit,
 # PixelRepresentation, and pixel data.
 _ESSENTIAL = (
@@ -113,9 +113,9 @@ class Facts:
         """Raise Malformed when the file doesn't say what it is."""
         missing = [keyword for tag, keyword in _IDENTITY.items() if not self.text(tag)]
         if missing:
-            raise Malformed(f"the file has no {' and no '.join(missing)}, so it is no image or document of a study")
+            raise Malformed(f"the file has no {' and no '.join(missing)}, so it is not an image or document of a study")
         if not re.fullmatch(r"[0-9.]{1,64}", self.text(SOP_CLASS), re.ASCII):
-            raise Malformed("the file's SOPClassUID is no UID")
+            raise Malformed("the file's SOPClassUID is not a UID")
         for tag in _ESSENTIAL:
             element = self.element(tag)
             if element is not None and element.vr == NO_VR:

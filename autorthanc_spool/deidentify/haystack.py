@@ -249,7 +249,7 @@ def _of_name(plain: bytes) -> Iterator[bytes]:
         family, given = components[0], components[1] if len(components) > 1 else []
         for one, other in ((family, given), (given, family)):
             if one and other and len(b"".join(one + other)) >= _SHORTEST:
-                # Two words side by side are no accident; without anything between them they might be.
+                # Two words side by side are not an accident; without anything between them they might be.
                 between = rb"[^a-z0-9]{1,3}" if len(b"".join(one + other)) < _SURE_LETTERS else rb"[^a-z0-9]{0,3}"
                 yield between.join([*one, *other])
 

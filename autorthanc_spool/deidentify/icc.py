@@ -12,7 +12,7 @@ _RECORD = struct.Struct(">4sLL")
 
 
 def blanked(profile: bytes) -> bytes:
-    """Blank all texts of a profile; lengths and places stay. What is no profile stays as it is."""
+    """Blank all texts of a profile; lengths and places stay. What is not a profile stays as it is."""
     made = bytearray(profile)
     if len(profile) < _HEADER_BYTES + 4:
         return profile

@@ -218,7 +218,7 @@ def _frames(facts: Facts) -> int:
     if not text:
         return 1
     if not text.isascii() or not text.lstrip("+").isdigit():
-        raise Malformed("NumberOfFrames is no number")
+        raise Malformed("NumberOfFrames is not a number")
     return int(text) or 1
 
 

@@ -76,7 +76,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                # -P: what lies in the working directory, an old copy of this package perhaps, is no code of ours.
+                # -P: what lies in the working directory, an old copy of this package perhaps, is not our code.
                 [sys.executable, "-P", "-m", "autorthanc_spool.deidentify.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

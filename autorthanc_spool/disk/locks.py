@@ -23,7 +23,7 @@ class ResourceLock:
 
     def release(self) -> None:
         """Remove the file while it is still ours, then let go of it."""
-        # A person may have emptied locks/, and another process have taken the lock anew: that one isn't ours.
+        # A person may have emptied locks/, and another process have taken the lock again: that one isn't ours.
         try:
             if _is_at(self._path, self._status):
                 self._path.unlink(missing_ok=True)
@@ -36,7 +36,7 @@ def take(folder: Path, key: str, wait_s: float = 0.0) -> ResourceLock | None:
     path = folder / f"{key}.lock"
     while True:
         held: list[os.stat_result] = []
-        # Without flock there is no knowing whether an owner is alive, so a file system that lacks it is refused.
+        # Without flock nobody can know whether an owner is alive, so a file system that lacks it is refused.
         lock = FileLock(
             path,
             mode=0o660,

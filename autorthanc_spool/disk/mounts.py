@@ -73,7 +73,7 @@ class Roots:
             known = _read(path)
         if known is None:
             # Taken for a first use, it would let an empty mount point pass.
-            raise FolderMissing(f"{path} can't be read; mend it, or remove it when the {role} folder is the right one")
+            raise FolderMissing(f"{path} can't be read; fix it, or remove it when the {role} folder is the right one")
         return known
 
     def _introduce(self, role: str, folder: Path) -> None:
@@ -93,7 +93,7 @@ def _mark(role: str, folder: Path) -> str:
     scratch = folder / f"{FILE_NAME}.{identity}"
     try:
         durable.create(scratch, _dump(role, identity), mode=0o640)
-        # It is no secret, and the next processor may run as another user; in the spool nothing is for the world.
+        # It is not a secret, and the next processor may run as another user; in the spool nothing is for the world.
         scratch.chmod(0o640 if role == "spool" else 0o644)
         if os.geteuid() == 0:
             status = folder.stat()

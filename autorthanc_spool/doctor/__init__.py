@@ -1,7 +1,7 @@
-"""`doctor`: looks at everything that has to be right around this program, and says how to mend what isn't.
+"""`doctor`: looks at everything that has to be right around this program, and says how to fix what isn't.
 
 Nothing is changed but for files that are made and removed again in ``tmp/``, ``incoming/`` (with a leading dot, which
-is no marker) and the output. Only the probe writes to Orthanc, and only when it is asked for.
+is not a marker) and the output. Only the probe writes to Orthanc, and only when it is asked for.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, what was found, and how to mend it."""
+    """What was looked at, what was found, and how to fix it."""
 
     severity: Severity
     what: str

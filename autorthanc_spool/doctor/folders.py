@@ -91,7 +91,7 @@ def _one_file_system(root: Path) -> Iterator[Finding]:
 
 
 def _writable(root: Path) -> Iterator[Finding]:
-    # Names with a leading dot are no markers.
+    # Names with a leading dot are not markers.
     name = f".doctor-{uuid.uuid4().hex}"
     durable.create(root / "tmp" / name, b"")
     try:
@@ -231,4 +231,4 @@ def _rule_folder(folder: Path) -> Iterator[Finding]:
         mend = "move it away, or mount the other place there"
         yield broken("output", f"{folder} is a symbolic link or a file, which is not followed", mend)
     elif not os.access(folder, os.W_OK | os.X_OK):
-        yield broken("output", f"this user can't write in {folder}", "mend its owner or mode, or UID and GID")
+        yield broken("output", f"this user can't write in {folder}", "fix its owner or mode, or UID and GID")

@@ -1,4 +1,4 @@
-"""Whether our Lua script is in force, told by trying: a synthetic study goes in, its marker has to come out.
+"""Whether our Lua script is active, told by trying: a synthetic study goes in, its marker has to come out.
 
 The locks of the probe's study and series are held all the while, so that no processor claims their markers: the study
 is exported by no rule. At the end the study, its markers and whatever was filed of them are removed. Its UIDs are

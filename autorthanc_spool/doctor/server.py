@@ -137,6 +137,6 @@ def destinations(tools: Tools) -> Iterator[Finding]:
     for destination, rule in sorted(wanted):
         if destination not in known:
             text = f"Orthanc knows no modality {destination}, which the rule {rule} sends to"
-            yield broken("destinations", text, "add it to ORTHANC_DICOM_MODALITIES, or mend DestinationModality")
+            yield broken("destinations", text, "add it to ORTHANC_DICOM_MODALITIES, or fix DestinationModality")
     if wanted and all(destination in known for destination, _ in wanted):
         yield ok("destinations", f"Orthanc knows {', '.join(sorted({destination for destination, _ in wanted}))}")

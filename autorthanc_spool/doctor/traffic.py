@@ -1,4 +1,4 @@
-"""Whether our Lua script is in force, told from what came: each study that became stable left a marker."""
+"""Whether our Lua script is active, told from what came: each study that became stable left a marker."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _since(tools: Tools) -> datetime | None:
 
 
 def _none_yet() -> Finding:
-    text = "nothing became stable lately, so there is no evidence that it is in force"
+    text = "nothing became stable lately, so there is no evidence that it is active"
     return warning("Lua script", text, "`autorthanc-spool doctor --probe` sends a synthetic study")
 
 

@@ -141,7 +141,7 @@ def read_series(content: Mapping[str, Any]) -> Series:
 
 
 def instance_order(InstanceNumber: str) -> tuple[int, int]:
-    """Sort instances by number; what is no number comes last."""
+    """Sort instances by number; what is not a number comes last."""
     try:
         return 0, int(InstanceNumber)
     except ValueError:
@@ -171,7 +171,7 @@ def checked_id(resource_id: object) -> str:
 def object_of(content: Any, path: str) -> Mapping[str, Any]:
     """Give an object back, if it is one."""
     if not isinstance(content, dict):
-        raise OrthancFault(f"Orthanc's answer to {shape(path)} is no object")
+        raise OrthancFault(f"Orthanc's answer to {shape(path)} is not an object")
     return content
 
 

@@ -279,7 +279,7 @@ class Orthanc:
     def _all_studies(self) -> list[Mapping[str, Any]]:
         found = self._get("/studies?expand")
         if not isinstance(found, list):
-            raise OrthancFault("Orthanc's answer to /studies is no list")
+            raise OrthancFault("Orthanc's answer to /studies is not a list")
         return [object_of(one, "/studies") for one in found]
 
     def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str | None]:
@@ -303,7 +303,7 @@ class Orthanc:
         if found is None:
             raise ResourceMissing(f"the {level} was deleted in Orthanc while it was being read")
         if not isinstance(found, list):
-            raise OrthancFault(f"Orthanc's answer to {shape(path)} is no list")
+            raise OrthancFault(f"Orthanc's answer to {shape(path)} is not a list")
         return [object_of(one, path) for one in found]
 
     def _get(self, path: str) -> Any:

@@ -29,7 +29,7 @@ _LINE_BREAKS = str.maketrans("", "", "\t\n\f\r")
 def with_hidden(orthanc: Orthanc, resource: Resource, wanted: frozenset[tuple[str, str]]) -> Resource:
     """Give series the values of their first instance that Orthanc hides; `wanted` are pairs of series ID and tag.
 
-    What is no text, sequences for example, counts as empty. Raises InstanceError.
+    What is not text, sequences for example, counts as empty. Raises InstanceError.
     """
     series = tuple(
         _with_texts(orthanc, first_instance(resource, one.resource_id), one, tags)
@@ -41,7 +41,7 @@ def with_hidden(orthanc: Orthanc, resource: Resource, wanted: frozenset[tuple[st
 
 
 def texts(data: bytes, tags: Iterable[str]) -> Mapping[str, str]:
-    """Read tags (``gggg,eeee``) from the beginning of a DICOM file; what it hasn't, or is no text, is empty."""
+    """Read tags (``gggg,eeee``) from the beginning of a DICOM file; what it hasn't, or is not text, is empty."""
     # Most runs never need it, and it takes long to import.
     from pydicom import dcmread
 

@@ -61,7 +61,7 @@ class Modalities:
             raise UnknownModality(
                 f"Orthanc knows no modality {name}; it knows {', '.join(known) or 'none'}. Add it to .env, as "
                 f'ORTHANC_DICOM_MODALITIES=\'{{"{name}": ["AET", "host", 104]}}\', restart Orthanc, and requeue the '
-                "marker; or mend DestinationModality in the rule"
+                "marker; or fix DestinationModality in the rule"
             )
 
     def check_reachable(self, name: str) -> None:
@@ -91,7 +91,7 @@ class Modalities:
             raise self.failure(name, _reason(answer))
 
     def job(self, job_id: str) -> SendingJob | None:
-        """Look after a job; None when Orthanc knows it no more."""
+        """Look after a job; None when Orthanc no longer knows it."""
         found = self._orthanc.look(f"/jobs/{_quoted(job_id)}")
         if found is None:
             return None
@@ -108,7 +108,7 @@ class Modalities:
         )
 
     def commitment(self, transaction: str) -> Commitment | None:
-        """Look after a storage commitment; None when Orthanc knows it no more (it forgets them when it restarts)."""
+        """Look after a storage commitment; None when Orthanc no longer knows it (it forgets them when it restarts)."""
         found = self._orthanc.look(f"/storage-commitment/{_quoted(transaction)}")
         if found is None:
             return None
@@ -142,7 +142,7 @@ class Modalities:
 
 def _down(name: str, reason: str) -> DestinationUnavailable:
     return DestinationUnavailable(
-        f"{name} can't be reached ({reason}); start it, or mend its address in ORTHANC_DICOM_MODALITIES"
+        f"{name} can't be reached ({reason}); start it, or fix its address in ORTHANC_DICOM_MODALITIES"
     )
 
 

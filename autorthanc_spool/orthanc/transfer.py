@@ -92,7 +92,7 @@ def _given_back(response: urllib3.BaseHTTPResponse) -> Iterator[urllib3.BaseHTTP
     """Close what was not read to its end, and give the connection back in any case.
 
     The pool holds a fixed number of connections, and waits when all are lent. `close` alone would keep this one lent
-    for ever, so that after a few unreadable instances, or a few full disks, nothing could be asked any more.
+    permanently, so that after a few unreadable instances, or a few full disks, nothing more could be asked.
     """
     try:
         yield response
@@ -103,5 +103,5 @@ def _given_back(response: urllib3.BaseHTTPResponse) -> Iterator[urllib3.BaseHTTP
 
 def _refusal(status: int) -> str:
     if status == 404:
-        return "Orthanc has it no more"
+        return "Orthanc no longer has it"
     return f"Orthanc answers {status}: its stored file can't be read; Orthanc's log says why"

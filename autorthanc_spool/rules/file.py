@@ -67,7 +67,7 @@ def _decoded(reader: Reader, data: bytes) -> str | None:
 def _says_off(root: Item) -> bool:
     """Whether the file, in spite of its problems, says clearly that the rule isn't active.
 
-    What looks like a mistyped ``"IsActive": true`` doesn't: then what the rule wants must wait until it is mended.
+    What looks like a mistyped ``"IsActive": true`` doesn't: then what the rule wants must wait until it is fixed.
     """
     if not isinstance(root.node.value, Object):
         return False

@@ -120,9 +120,9 @@ def _unknown_terms(tag: str, value: str) -> Iterator[tuple[str, str, str | None]
     if tag == terms.MODALITIES_IN_STUDY:
         unknown = [part for part in value.split("\\") if not _fits(part, terms.MODALITIES)]
         if unknown:
-            yield "what is no modality", "defined terms of DICOM, as MR", _meant(unknown[0])
+            yield "what is not a modality", "defined terms of DICOM, as MR", _meant(unknown[0])
     elif tag == terms.MODALITY and not _fits(value, terms.MODALITIES):
-        yield "what is no modality", "a defined term of DICOM, as MR", _meant(value)
+        yield "what is not a modality", "a defined term of DICOM, as MR", _meant(value)
     elif tag in terms.VALUES and not _fits(value, terms.VALUES[tag]):
         yield "a value that DICOM doesn't have there", one_of(terms.VALUES[tag]), None
 

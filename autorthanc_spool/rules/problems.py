@@ -1,4 +1,4 @@
-"""What can be wrong with a rule file, told so that a person can mend it."""
+"""What can be wrong with a rule file, told so that a person can fix it."""
 
 from __future__ import annotations
 

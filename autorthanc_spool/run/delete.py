@@ -12,7 +12,7 @@ left of the study is never taken for something new and published in the place of
 that hold them (`Record.sealed`), which are never replaced from then on. The records of the others are written first,
 then that of the run, with the `deletion`. It leaves the record in the same write that owes the line to the audit log,
 when all is done, or when whoever comes after a crash has looked what is gone. The rest goes only if all of the above
-holds anew: rules, markers and files may be others by then.
+still holds: rules, markers and files may be others by then.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Deleter:
         for state, wait_s in _IN_THE_WAY.items():
             for item in self._tools.spool.directories.waiting(keys, state):
                 if item.path not in served and not self._waits_like_this(item):
-                    mend = "; mend and requeue it, or delete it" if state is State.FAILED else ""
+                    mend = "; fix the cause and requeue it, or delete it" if state is State.FAILED else ""
                     key = self._tools.spool.directories.key_of(item)
                     raise DeletionWaits(f"{state}/{item.name} has to succeed first{mend}", wait_s, key)
 

@@ -1,4 +1,4 @@
-"""The doorbell: file-system events that say no more than "look again".
+"""The doorbell: file-system events that say only "look again".
 
 Events get lost (a full queue, NFS, CIFS, bind mounts), come as another kind than they were, and stop when a watched
 directory is replaced by another one of the same name. So nothing is read from them, and every poll interval counts as
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What somebody reads is no news; without this list, our own scans would ring.
+# What somebody reads is not news; without this list, our own scans would ring.
 _SILENT = {"opened", "closed_no_write"}
 
 
@@ -33,7 +33,7 @@ class Doorbell(FileSystemEventHandler):
         self._directories = tuple(directories)
         self._polling_s = polling_s
         # A signal handler rings too, perhaps in the middle of a ring: of all that could be waited for, only this
-        # queue may be entered twice by one thread. An Event would wait for itself for ever.
+        # queue may be entered twice by one thread. An Event would wait for itself permanently.
         self._rings: SimpleQueue[None] = SimpleQueue()
         self._observer: BaseObserver | None = None
         self._watched: dict[Path, tuple[int, int]] = {}
@@ -68,7 +68,7 @@ class Doorbell(FileSystemEventHandler):
                 observer.join()
 
     def _watch(self) -> bool:
-        """Watch the directories that are there; tell whether the watch was set anew."""
+        """Watch the directories that are there; return whether the watch was renewed."""
         # Their import takes a while; `run --once` seldom has to wait, and most commands never.
         from watchdog.observers import Observer
         from watchdog.observers.polling import PollingObserver

@@ -187,7 +187,7 @@ class _Pruner:
                     self._prune_rule_folder(folder)
         except OSError as error:
             # The error's own text names the file, and that names a patient.
-            self._left.append(f"the output {output} can't be tidied up: {error.strerror}; mend its owner or mode")
+            self._left.append(f"the output {output} can't be tidied up: {error.strerror}; fix its owner or mode")
 
     def _prune_rule_folder(self, folder: Path) -> None:
         names = [path.name for path in _entries(folder) if WORKING in path.name]
@@ -246,7 +246,7 @@ def _knows(record: Record, folder: str, name: str) -> bool:
 
 
 def _is_over(age_days: int, retention_days: int) -> bool:
-    # Zero keeps for ever. What was filed late on its day has had all of its days.
+    # Zero keeps records permanently. What was filed late on its day has had all of its days.
     return 0 < retention_days < age_days
 
 

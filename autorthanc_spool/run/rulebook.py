@@ -126,7 +126,7 @@ class Rulebook:
         except OSError as error:
             raise RulesUnavailable(
                 f"the folder of rules {self._folder} can't be read ({error.strerror}); "
-                "mount it, create it, or mend its owner or mode"
+                "mount it, create it, or fix its owner or mode"
             ) from None
         if kept and not entries:
             raise RulesUnavailable(
@@ -149,10 +149,10 @@ class Rulebook:
             with path.open("rb") as stream:
                 return self._read(name, stream)
         except FileNotFoundError:
-            link = _error(name, "a link that leads nowhere", "a file", "mend the link, or delete it")
+            link = _error(name, "a link that leads nowhere", "a file", "fix the link, or delete it")
             return _Reading(link) if path.is_symlink() else None
         except OSError as error:
-            hint = "mend its owner or mode, or the disk"
+            hint = "fix its owner or mode, or the disk"
             return _Reading(_error(name, f"a file that can't be read ({error.strerror})", "a readable file", hint))
 
     def _read(self, name: str, stream: IO[bytes]) -> _Reading:

@@ -135,12 +135,12 @@ class Surroundings:
     def _tell_broken(self, rules: RuleSet) -> None:
         broken = {one.name: str(one.error) for one in rules.broken}
         for name in sorted(broken.keys() - self._broken.keys()):
-            log.error("a rule file is broken, mend it: %s", broken[name])
-        mended = self._broken.keys() - broken.keys()
-        for name in sorted(mended):
+            log.error("a rule file is broken, fix it: %s", broken[name])
+        fixed = self._broken.keys() - broken.keys()
+        for name in sorted(fixed):
             log.info("the rule %s is all right again, or gone", name)
         self._broken = broken
-        if mended:
+        if fixed:
             self._tools.spool.make_due({Cause.RULE, Cause.DELETION})
 
     def _wake_anonymised(self, rules: RuleSet) -> None:

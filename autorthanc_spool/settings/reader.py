@@ -266,7 +266,7 @@ def _misspelled(file: envfile.EnvFile, environ: Mapping[str, str]) -> tuple[str,
         name: f"in .env line {file.lines[name]}" for name in file.values
     }
     return tuple(
-        f"{name} {place} is no variable of autorthanc-spool; {question}"
+        f"{name} {place} is not a variable of autorthanc-spool; {question}"
         for name, place in places.items()
         if (question := nearest_name(name))
     )

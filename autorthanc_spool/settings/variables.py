@@ -189,11 +189,11 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "AUTORTHANC_DONE_RETENTION_DAYS", "done_retention_days", "90",
-        "How long records of what was done are kept; 0 keeps them for ever.", values.whole_number(0, 36500), _DAYS,
+        "How long records of what was done are kept; 0 keeps them permanently.", values.whole_number(0, 36500), _DAYS,
     ),
     Variable(
         "AUTORTHANC_DONE_UNMATCHED_RETENTION_DAYS", "done_unmatched_retention_days", "7",
-        "How long records of what no rule wanted are kept; 0 keeps them for ever.",
+        "How long records of what no rule wanted are kept; 0 keeps them permanently.",
         values.whole_number(0, 36500), _DAYS,
     ),
     Variable(

@@ -67,7 +67,7 @@ def _groups(settings: Settings) -> Iterator[str]:
 
 def no_folder(named: str) -> str:
     """Say that something else stands in a folder's place; `named` is `VARIABLE is PATH`."""
-    return f"{named}, which is no folder; name a folder, or move the file away."
+    return f"{named}, which is not a folder; name a folder, or move the file away."
 
 
 def denied(named: str, path: str, status: os.stat_result, is_written: bool, who: tuple[int, int]) -> str:
@@ -87,7 +87,7 @@ def _missing(need: Need, named: str) -> Iterator[str]:
         return
     above = next(path for path in need.path.parents if path.exists())
     if not above.is_dir():
-        yield f"{named}, and {above} on the way there is no folder; name another folder, or move the file away."
+        yield f"{named}, and {above} on the way there is not a folder; name another folder, or move the file away."
     elif not os.access(above, os.W_OK | os.X_OK):
         yield (
             f"{named}, which doesn't exist, and this user may not make it in {above}; make it: "

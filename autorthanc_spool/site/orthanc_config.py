@@ -12,7 +12,7 @@ from typing import Any
 
 from autorthanc_spool.settings import DEFAULT_WEB_PORT, Settings
 
-# Orthanc's own default is no limit: a peer that stops answering would hold a job for ever.
+# Orthanc's own default is no limit: a peer that stops answering would hold a job permanently.
 HTTP_TIMEOUT_S = 60
 
 

@@ -1,7 +1,7 @@
 """What is done before the containers start: settings, folders, passwords and ports are looked at.
 
 The services `init` and `ports` of docker-compose.yml run this module, the first as root and the second in the host's
-network. What is wrong is said in sentences that name the variable and the mend, and the other services don't start.
+network. What is wrong is said in sentences that name the variable and the fix, and the other services don't start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import click
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings, load_settings, written_badly
 from autorthanc_spool.site import folders, ports
-from autorthanc_spool.spool.directories import SHARED_MODE, Directories
+from autorthanc_spool.spool.directories import SHARED_MODE, Directories, is_as_cloned
 
 # User and group of the images orthancteam/orthanc and postgres (Debian variant); both happen to be the same numbers.
 ORTHANC_USER = 999
@@ -103,7 +103,7 @@ def _prepare_folder(folder: Folder, settings: Settings, environ: Mapping[str, st
     if not folder.path.is_dir():
         yield folders.no_folder(named)
         return
-    if _is_new(folder.path):
+    if _is_new(folder):
         os.chown(folder.path, settings.uid, folder.gid)
         folder.path.chmod(folder.mode)
     if not _is_usable(folder, settings):
@@ -111,9 +111,11 @@ def _prepare_folder(folder: Folder, settings: Settings, environ: Mapping[str, st
         yield folders.denied(named, shown, folder.path.stat(), is_written=folder.is_written, who=who)
 
 
-def _is_new(path: Path) -> bool:
-    # The engine makes a missing folder for root; a person's own is left as it is.
-    return path.stat().st_uid == 0 and not any(path.iterdir())
+def _is_new(folder: Folder) -> bool:
+    # The engine makes a missing folder for root; a person's own is left as it is. git makes the spool of a checkout.
+    if folder.variable == "AUTORTHANC_SPOOL_PATH" and is_as_cloned(folder.path):
+        return True
+    return folder.path.stat().st_uid == 0 and not any(folder.path.iterdir())
 
 
 def _is_usable(folder: Folder, settings: Settings) -> bool:

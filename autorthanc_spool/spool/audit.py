@@ -177,7 +177,7 @@ class AuditLog:
 
     def _introduce(self, path: Path, descriptor: int, is_new: bool) -> None:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _unavailable(path, "it is no file")
+            raise _unavailable(path, "it is not a file")
         if is_new:
             os.fchmod(descriptor, MODE)
             if self._owner:
@@ -192,5 +192,5 @@ def _is_cut_short(descriptor: int) -> bool:
 
 def _unavailable(path: Path, reason: str | None) -> AuditUnavailable:
     return AuditUnavailable(
-        f"the audit log {path} can't be written ({reason}), so nothing is exported; mend it (AUTORTHANC_AUDIT_LOG)"
+        f"the audit log {path} can't be written ({reason}), so nothing is exported; fix it (AUTORTHANC_AUDIT_LOG)"
     )

@@ -27,6 +27,8 @@ CLOCK_TOLERANCE_S = 300.0
 # Orthanc writes here as another user of the same group; the new files inherit the group.
 SHARED_MODE = 0o2770
 PRIVATE_MODE = 0o2750
+# All that a clone of this project has in its `spool/`.
+README = "README.md"
 
 Clock = Callable[[], float]
 
@@ -55,6 +57,8 @@ class Directories:
 
     def lay_out(self, owner: tuple[int, int] | None = None) -> None:
         """Make the folders that are missing; as root, give new ones to the owner (UID, GID)."""
+        if not self.of(State.INCOMING).exists() and is_as_cloned(self.root):
+            _close_clone(self.root, owner)
         for name in ("", "tmp", *(str(state) for state in State), "locks"):
             _make_directory(self.root / name, SHARED_MODE, owner)
         for name in ("ledger", "ledger/names", "state", "state/filing", "state/rules"):
@@ -77,7 +81,7 @@ class Directories:
         known = self._parsed.get(item.path)
         if known is None or known[0] != version:
             known = (version, _parse(item, status))
-            # The cache spares thousands of waiting markers from being read at each scan; it is no second truth.
+            # The cache spares thousands of waiting markers from being read at each scan; it is not a second truth.
             if len(self._parsed) > 50_000:
                 self._parsed.clear()
             self._parsed[item.path] = known
@@ -223,7 +227,7 @@ def _names(folder: Path) -> list[str]:
 def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
     if not stat.S_ISREG(status.st_mode):
         return MarkerError(
-            "it is no regular file (a folder, a link, a pipe); a marker is a small JSON object in a file"
+            "it is not a regular file (a folder, a link, a pipe); a marker is a small JSON object in a file"
         )
     if status.st_size > marker.MAX_SIZE_BYTES:
         return MarkerError(f"it has {status.st_size} bytes; a marker is a small JSON object")
@@ -234,7 +238,7 @@ def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
     except OSError as error:
         if isinstance(error, FileNotFoundError):
             raise
-        return MarkerError(f"it can't be read: {error.strerror}; mend its owner or permissions, or remove it")
+        return MarkerError(f"it can't be read: {error.strerror}; fix its owner or permissions, or remove it")
 
 
 @lru_cache(maxsize=100_000)
@@ -264,6 +268,19 @@ def _owner_of(folder: Path) -> tuple[int, int] | None:
         return None
     status = folder.stat()
     return status.st_uid, status.st_gid
+
+
+def is_as_cloned(root: Path) -> bool:
+    """Whether a spool is as git made it: the README, and nothing else."""
+    return root.is_dir() and os.listdir(root) == [README]  # noqa: PTH208 - names are enough
+
+
+def _close_clone(root: Path, owner: tuple[int, int] | None) -> None:
+    # git gave it the modes of code. Where it is somebody else's, `doctor` says how to close it.
+    if os.geteuid() in (0, root.stat().st_uid):
+        if owner:
+            os.chown(root, *owner)
+        root.chmod(SHARED_MODE)
 
 
 def _make_directory(folder: Path, mode: int, owner: tuple[int, int] | None) -> None:

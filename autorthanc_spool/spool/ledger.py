@@ -3,7 +3,7 @@
 ::
 
     ledger/0a/study-0a4b249f-….json    the record of one resource; read and written under the resource's lock
-    ledger/names/<sha256>              the name RULE/NAME belongs to the resource that is written inside, for ever
+    ledger/names/<sha256>              the name RULE/NAME belongs to the resource that is written inside, permanently
 
 A record is replaced as a whole, durably, at these moments: when something is to be done again (before the claim), when
 a working directory was made, before the rename that publishes (the intent), after it, when the run has seen the
@@ -48,7 +48,7 @@ class Ledger:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise LedgerError(
                 f"the ledger's record ledger/{key_folder(key)}/{key}.json can't be understood; move it away to have "
-                "everything of this resource done anew, or restore it from a backup"
+                "everything of this resource done again, or restore it from a backup"
             ) from None
 
     def write(self, record: Record) -> Record:
@@ -70,7 +70,7 @@ class Ledger:
         return sorted(path.stem for path in self._folder.glob("??/*.json") if not path.name.startswith("."))
 
     def reserve(self, folder: str, name: str, key: str) -> bool:
-        """Give the name FOLDER/NAME to a resource for ever; False when it belongs to another one."""
+        """Give the name FOLDER/NAME to a resource permanently; False when it belongs to another one."""
         path = self._name_path(folder, name)
         scratch = path.with_name(f".{path.name}-{key}")
         scratch.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ PROBE_BYTES = 1024 * 1024
 class Claim:
     """A marker in ``processing/`` that is ours, with the lock and the ledger's record of its resource.
 
-    `companions` are the other markers of the resource that waited when it was claimed, and ask for no more.
+    `companions` are the other markers of the resource that waited when it was claimed, and ask for nothing else.
     """
 
     item: Item

@@ -182,7 +182,7 @@ def test_a_destination_that_stays_down_is_given_up_by_age_and_not_by_attempts(si
     site.once(expect=1)
     assert site.states() == {"failed": 1}
     assert "AUTORTHANC_FORWARD_EXPIRY" in outcome(site, "failed")["error"]["text"]
-    # Whoever requeues it begins anew.
+    # Whoever requeues it begins again.
     site.run("requeue", "--failed")
     site.once()
     assert site.states() == {"deferred": 1}

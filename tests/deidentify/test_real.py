@@ -31,7 +31,7 @@ REFUSED = {
     "SC_rgb_jls_lossy_sample.dcm": "no StudyInstanceUID",
     "SC_rgb_jpeg.dcm": "no known value representation",
     "UN_sequence.dcm": "no SOPClassUID",
-    "badVR.dcm": "NumberOfFrames is no number",
+    "badVR.dcm": "NumberOfFrames is not a number",
     "empty_charset_LEI.dcm": "no SOPClassUID",
     "meta_missing_tsyntax.dcm": "names no transfer syntax",
     "nested_priv_SQ.dcm": "no SOPClassUID",

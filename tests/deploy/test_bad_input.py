@@ -1,4 +1,4 @@
-"""One mistake, three ways in: `docker compose up`, `check` and `up` each say the variable and the mend."""
+"""One mistake, three ways in: `docker compose up`, `check` and `up` each say the variable and the fix."""
 
 import json
 import os
@@ -161,7 +161,7 @@ def test_a_file_in_place_of_a_folder(site: Site, way: Way, variable: str) -> Non
     if way is not Site.compose_up:
         said = way(site)
         assert f"{variable} is " in said
-        assert "is no folder" in said
+        assert "is not a folder" in said
     else:
         # The engine refuses before anything of ours runs.
         with pytest.raises(FileExistsError, match="/file"):

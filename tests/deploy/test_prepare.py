@@ -47,6 +47,22 @@ def test_folders_that_the_engine_made_are_given_to_those_who_use_them(root: Path
     }
 
 
+def test_the_spool_of_a_fresh_clone_is_given_to_those_who_use_it(root: Path) -> None:
+    (root / "site/spool/README.md").touch()
+    os.chown(root / "site/spool", STRANGER, STRANGER)
+    assert check_site(ENVIRON, root) == []
+    assert {owner(root / "site/spool" / name) for name in ("", "tmp", "incoming")} == {(UID, GID, "2770")}
+
+
+def test_an_output_that_holds_a_readme_is_somebodys_own(root: Path) -> None:
+    (root / "site/output/README.md").touch()
+    os.chown(root / "site/output", STRANGER, STRANGER)
+    (root / "site/output").chmod(0o700)
+    (problem,) = check_site(ENVIRON, root)
+    assert "ORTHANC_AUTOMATION_STORAGE_PATH" in problem
+    assert owner(root / "site/output") == (STRANGER, STRANGER, "700")
+
+
 TWO_GROUPS = {**ENVIRON, "AUTORTHANC_SPOOL_GID": "3456"}
 
 

@@ -115,7 +115,7 @@ def test_three_processors_share_the_work_behind_the_web_port(whole: Whole) -> No
     assert all(len(list(path.rglob("*.dcm"))) == len(demo_study.make()) for path in whole.published())
     assert set(Counter(str(record["id"]) for record in whole.published_records()).values()) == {1}
     # What PostgreSQL says of the studies, when all have rested, is what the ledger has seen of them.
-    wait_until(lambda: f"{sent} settled studies in Orthanc" in whole.reconcile(), 60, "all studies are settled")
+    wait_until(lambda: f"{sent} stable studies in Orthanc" in whole.reconcile(), 60, "all studies are stable")
 
 
 @pytest.mark.timeout(300)

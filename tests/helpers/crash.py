@@ -1,7 +1,7 @@
 """Die before the n-th durable step, as a process does that is killed: no clean-up, no finally.
 
 A durable step is a call that changes what is on disk, or deletes from Orthanc. `run_dying` does it in a forked
-child, so that thousands of steps can be tried without starting Python anew.
+child, so that thousands of steps can be tried without starting Python again.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def read(transfer: Transfer, *, gives_up: bool) -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("trouble", ["refused", "left unread", "cut"])
 def test_no_connection_is_lost_by_transfers_that_fail(orthanc: OrthancServer, trouble: str) -> None:
-    """The pool waits for a connection when all are lent: a lost one is lost for ever."""
+    """The pool waits for a connection when all are lent: a lost one is lost permanently."""
     study = orthanc.upload(datasets.make_instance(size=600))
     with Proxy(orthanc.http_port) as proxy:
         connection = client.Orthanc(proxy.url, "orthanc", None, connections=2)

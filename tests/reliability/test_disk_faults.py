@@ -192,7 +192,7 @@ def test_a_folder_of_the_spool_that_is_deleted_is_made_anew_and_listened_to(site
     with site.processor():
         wait_until(lambda: (site.spool / "state" / "contact.json").exists(), 30, "it works")
         shutil.rmtree(site.spool / "incoming")
-        wait_until(lambda: (site.spool / "incoming").is_dir(), 30, "it is made anew")
+        wait_until(lambda: (site.spool / "incoming").is_dir(), 30, "it is made again")
         site.touch(study)
         site.wait_states(done=1)
     assert_published(site, study)

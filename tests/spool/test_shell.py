@@ -46,6 +46,24 @@ def spool(tmp_path: Path, clock: Clock) -> Spool:
     return made
 
 
+def test_the_spool_of_a_fresh_clone_is_closed_to_others_and_keeps_its_readme(tmp_path: Path, clock: Clock) -> None:
+    root = tmp_path / "spool"
+    root.mkdir(mode=0o755)
+    (root / "README.md").write_text("what this is")
+    made = Spool(root, clock)
+    made.directories.lay_out()
+    assert root.stat().st_mode & 0o7777 == 0o2770
+    assert (root / "README.md").read_text() == "what this is"
+    assert made.directories.items(State.INCOMING) == []
+
+
+def test_a_spool_that_somebody_opened_stays_as_he_left_it(spool: Spool) -> None:
+    (spool.directories.root / "README.md").touch()
+    spool.directories.root.chmod(0o2771)
+    spool.directories.lay_out()
+    assert spool.directories.root.stat().st_mode & 0o7777 == 0o2771
+
+
 def states(spool: Spool) -> dict[str, str]:
     return {item.name: str(item.state) for state in State for item in spool.directories.items(state)}
 

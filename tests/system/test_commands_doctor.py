@@ -1,4 +1,4 @@
-"""`doctor`: each thing that can be wrong is found, with its mend, and what is right is called so."""
+"""`doctor`: each thing that can be wrong is found, with its fix, and what is right is called so."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def doctor(site: Site, *options: str, expect: int = 0) -> Findings:
     for line in done.stdout.splitlines():
         finding = json.loads(line)
         assert set(finding) == {"severity", "what", "text", "mend"}
-        # Where the processor says the same, its sentence holds the mend.
+        # Where the processor says the same, its sentence holds the fix.
         assert finding["severity"] == "ok" or finding["mend"] or any(mark in finding["text"] for mark in ";."), finding
         found.setdefault(finding["what"], []).append(finding)
     return found
@@ -48,7 +48,7 @@ def worst(found: Findings) -> list[str]:
 
 @pytest.fixture
 def secured(tmp_path: Path, fresh_orthanc: Callable[..., OrthancServer]) -> Site:
-    """A site as it should be: Lua in force, a password, a rule, a first run."""
+    """A site as it should be: the Lua script active, a password, a rule, a first run."""
     root = tmp_path / "site"
     for name in ("tmp", "incoming"):
         (root / "spool" / name).mkdir(parents=True)
@@ -85,7 +85,7 @@ def test_a_site_as_it_should_be_is_all_right_after_a_probe(secured: Site) -> Non
 def test_each_finding_is_one_line_with_its_mend(site: Site) -> None:
     done = site.run("doctor", expect=None)
     assert all(line.startswith(("ok       ", "warning  ", "broken   ")) for line in done.stdout.splitlines())
-    assert "; mend: " in done.stdout
+    assert "; fix: " in done.stdout
 
 
 def test_the_probe_leaves_no_trace_and_no_rule_exports_it(secured: Site) -> None:

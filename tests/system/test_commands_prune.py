@@ -237,7 +237,7 @@ def test_status_tells_sizes_room_and_how_long_records_are_kept(site: Site) -> No
     assert "free     spool" in shown
     assert "records  kept 90 days, what no rule matched 7 days" in shown
     site.variables["AUTORTHANC_DONE_RETENTION_DAYS"] = "0"
-    assert "records  kept for ever" in site.run("status").stdout
+    assert "records  kept permanently" in site.run("status").stdout
     usage = json.loads(site.run("status", "--json").stdout)["usage"]
     assert usage["done"] == {"files": 1, "size_bytes": site.markers("done")[0].stat().st_size}
     assert usage["ledger"]["files"] == 2

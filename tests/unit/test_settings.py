@@ -312,7 +312,7 @@ def test_nothing_is_expanded(tmp_path: Path) -> None:
 )
 def test_a_misspelled_variable_is_a_warning(tmp_path: Path, line: str, nearest: str) -> None:
     (warning,) = from_file(tmp_path, f"{line}\n").warnings
-    assert warning.endswith(f"line 1 is no variable of autorthanc-spool; did you mean {nearest}?")
+    assert warning.endswith(f"line 1 is not a variable of autorthanc-spool; did you mean {nearest}?")
 
 
 @pytest.mark.parametrize("line", ["ORTHANC__STABLE_AGE=1", "PATH=x", "COMPOSE_PROJECT_NAME=x", "POSTGRES_PASSWORD=x"])
