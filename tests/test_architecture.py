@@ -65,6 +65,26 @@ OWNERS = {
 ENVIRONMENT_READERS = {"commands.options", "demo.demonstration", "site.prepare", "site.up"}
 
 
+# The keys of what a record keeps of a rule's work and its errors: `core.outcome` and `core.marker` spell them.
+RECORD_KEYS = {
+    "outcome", "outcomes", "md5sums", "kept", "committed", "deleted_from_orthanc", "needed_bytes", "last_update",
+    "waits_for", "traceback", "deferrals", "deaths", "attempts", "filed", "pseudonym_key", "withheld", "emptied",
+    "private_removed", "private_cleaned", "cut_from_pixels", "archive_bytes", "archive_md5",
+}  # fmt: skip
+
+# Who uses such a word in a text of its own.
+OTHER_TEXTS = {
+    ("spool.audit", "outcome"): "a line of the audit log, which has a format of its own",
+    ("spool.ledger", "last_update"): "a record of the ledger, which only this module reads and writes",
+    ("commands.list", "attempts"): "what `list --json` prints",
+    ("commands.list", "outcomes"): "what `list --json` prints",
+    ("commands.replay", "last_update"): "what `replay --json` prints",
+}
+
+# Who compares the kind of something that isn't an error of ours: of a row of Orthanc's log of changes.
+OTHER_KINDS = {"doctor.probe", "doctor.traffic"}
+
+
 @dataclass(frozen=True)
 class Module:
     """A module of the package: what it imports of ours and of others, and its syntax tree."""
@@ -188,3 +208,31 @@ def test_the_docs_name_modules_that_there_are() -> None:
     named = {name for line in table[1:] for name in re.findall(r"`([a-z][a-z_.]*)`", line)}
     assert len(named) > 20
     assert named <= {*modules(), *ARROWS}
+
+
+def test_only_core_spells_the_keys_of_a_record() -> None:
+    found = {
+        (name, node.value)
+        for name, module in modules().items()
+        if family(name) != "core"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and node.value in RECORD_KEYS
+    }
+    assert found == set(OTHER_TEXTS)
+
+
+def test_no_class_is_told_by_its_name() -> None:
+    found = {
+        name
+        for name, module in modules().items()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Compare) and _compares_a_class_name(node)
+    }
+    assert found == OTHER_KINDS
+
+
+def _compares_a_class_name(node: ast.Compare) -> bool:
+    sides = [node.left, *node.comparators]
+    is_named = any(isinstance(side, ast.Attribute) and side.attr in ("kind", "__name__") for side in sides)
+    texts = [one for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)]
+    return is_named and any(isinstance(one.value, str) for one in texts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -14,6 +13,8 @@ from rich.console import Console
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from autorthanc_spool.core import marker
+from autorthanc_spool.core.errors import MarkerError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.settings import Settings
 
@@ -124,7 +125,6 @@ class Story(FileSystemEventHandler):
 def _is_record(path: Path) -> bool:
     # The marker is moved first, then its content is replaced; it may also be moved on.
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return bool(marker.parse(path.name, path.read_bytes()).outcomes)
+    except (OSError, MarkerError):
         return False
-    return bool(content.get("outcomes"))
