@@ -24,7 +24,7 @@ from typing import Any
 
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import AuditUnavailable, SpoolError
-from autorthanc_spool.core.outcome import Deleted, Outcome, Word
+from autorthanc_spool.core.outcome import WITHHELD, Deleted, Outcome, Word
 from autorthanc_spool.core.record import Entry, Sending
 from autorthanc_spool.disk import durable
 from autorthanc_spool.spool import audit_key
@@ -90,7 +90,7 @@ def completed(line: Line, deleted: Deleted, intended: int) -> Line:
 
 def _withheld(details: Mapping[str, Any]) -> dict[str, int]:
     count = Outcome("", details=details).withheld
-    return {"withheld": count} if count else {}
+    return {WITHHELD: count} if count else {}
 
 
 class AuditLog:
