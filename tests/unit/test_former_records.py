@@ -61,6 +61,8 @@ def test_a_marker_keeps_what_this_version_does_not_know(path: Path) -> None:
         ("deferred-rule-broken", "RuleUnavailable", Cause.RULE),
         ("deferred-destination-down", "DestinationUnavailable", None),
         ("deferred-still-arriving", "StillArriving", None),
+        ("deferred-forward-refused", "ForwardRefused", None),
+        ("failed-everything-withheld", "EverythingWithheld", None),
         ("failed-unknown-modality", "UnknownModality", None),
         ("failed-resource-missing", "ResourceMissing", None),
     ],
