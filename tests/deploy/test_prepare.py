@@ -139,7 +139,7 @@ def test_a_file_in_place_of_a_folder_is_said(root: Path) -> None:
     (root / "site/output").touch()
     (problem,) = check_site(ENVIRON, root)
     assert "ORTHANC_AUTOMATION_STORAGE_PATH" in problem
-    assert "no folder" in problem
+    assert "not a folder" in problem
 
 
 def test_an_archive_of_the_earlier_system_is_given_to_orthanc(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
