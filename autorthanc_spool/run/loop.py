@@ -101,7 +101,8 @@ class Runner:
         except (FolderMissing, SpoolUnavailable) as error:
             self._troubles.begin(SPOOL, f"{error}; markers wait until then")
         except OSError as error:
-            text = f"the spool can't be worked in: {error.strerror}{self._place(error)}; fix it, it is tried again"
+            reason = durable.passing_reason(error) or f"{error.strerror}; fix it"
+            text = f"the spool can't be worked in: {reason}{self._place(error)}; it is tried again"
             self._troubles.begin(SPOOL, text)
         except Exception as error:  # noqa: BLE001 - a mistake of ours in one place must not end the work everywhere
             bug = Bug(error)

@@ -7,16 +7,26 @@ become due at once, whatever their back-off says.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autorthanc_spool.core import naming
-from autorthanc_spool.core.errors import AuditUnavailable, Cause, FolderMissing, OutputUnavailable, Unavailable
+from autorthanc_spool.core.errors import (
+    AuditUnavailable,
+    Cause,
+    FolderMissing,
+    MarkerError,
+    OutputUnavailable,
+    Unavailable,
+)
 from autorthanc_spool.core.outcome import Word
+from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import signature
 from autorthanc_spool.run.plan import Work
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
+from autorthanc_spool.spool.directories import Directories
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +78,14 @@ class _Lack:
         return self.was_found or self.needed_bytes > 0
 
 
+def _try_reading(directories: Directories) -> None:
+    """Read all that a run would. Raises OSError where the trouble goes on: it is said once, not at each look."""
+    for state in (State.INCOMING, State.PROCESSING, State.DEFERRED):
+        for item in directories.items(state):
+            with suppress(FileNotFoundError, MarkerError):
+                directories.read(item)
+
+
 class Surroundings:
     """Looked at before each drain; learns from what came of each marker."""
 
@@ -86,6 +104,7 @@ class Surroundings:
         spool.directories.lay_out(self._tools.owner)
         if SPOOL in self._troubles.current:
             spool.try_writing()
+            _try_reading(spool.directories)
             # Whatever stopped the work: it can begin again.
             self._troubles.end(SPOOL)
             self._is_first = True

@@ -140,6 +140,20 @@ def test_what_a_network_file_system_says_is_understood(
         assert "the spool" in done.stderr
 
 
+def test_a_file_system_that_is_away_is_said_once_and_its_return_once(site: Site, shim: Path) -> None:
+    site.rule("all")
+    send(site)
+    # About as many listings as come in some looks.
+    site.variables |= {
+        "LD_PRELOAD": str(shim), "TIMES": "9", "PLACE": "spool/deferred", "ERRNO": str(errno.ETIMEDOUT),
+    }  # fmt: skip
+    with site.processor():
+        site.wait_states(done=1)
+    log = site.log.read_text()
+    assert log.count("the spool can't be worked in") == 1, log
+    assert log.count("the spool: all right again") == 1, log
+
+
 def test_what_was_there_before_and_has_a_marker_is_not_said_to_be_left_alone(site: Site) -> None:
     site.rule("all")
     send(site)
