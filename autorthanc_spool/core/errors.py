@@ -1,4 +1,4 @@
-"""Everything that can go wrong, and what becomes of it.
+"""Everything that can go wrong, and what happens then.
 
 ::
 
@@ -9,10 +9,12 @@
     ├── RulesInvalid              `check` found invalid rule files                      exit 1
     ├── MarkerError               a marker names nothing that can be worked on          failed/
     ├── MarkerTaken               a person took the marker away                         left alone
+    ├── ClaimLost                 another process took the work over                    left alone
     ├── WorkerDied                the process that worked on the marker died            deferred/, due now
     ├── Interrupted               the processor was asked to stop                       deferred/, due now
     ├── StillArriving             the resource is not complete yet                      deferred/, no attempt
     ├── DeletionWaits             all is exported, but isn't deleted from Orthanc yet    deferred/, no attempt
+    ├── OutsideHours              the rule runs at other hours                          deferred/, no attempt
     ├── Unavailable               something outside is down or full                     deferred/, no attempt
     │   ├── OutputUnavailable     the output is full, read-only or unmounted
     │   ├── SpoolUnavailable      the spool is full or read-only
@@ -25,6 +27,8 @@
     │   ├── KeyUnavailable        the pseudonym key is missing, or another one
     │   ├── PatientNotListed      the patient isn't in the pseudonym table
     │   ├── PseudonymTableInvalid the pseudonym table is missing or ambiguous
+    │   ├── PixelRegionsInvalid   a file of pixel_regions/ is broken
+    │   ├── DetectorMissing       a rule has Detect, and nothing is installed that finds text
     │   └── OrthancUnavailable    Orthanc doesn't answer                                nothing is claimed, exit 75
     │       └── PasswordRefused   Orthanc refuses the user or the password              nothing is claimed, exit 2
     ├── OrthancFault              Orthanc answers, but with an error                    deferred/, attempt counted
@@ -35,7 +39,7 @@
     ├── UnknownModality           Orthanc knows no such destination                     failed/
     ├── ArchiveDamaged            an archive isn't what was put into it                 deferred/, attempt counted
     ├── ResourceMissing           Orthanc has no such study or series                   failed/
-    ├── OutputConflict            something that isn't ours stands in the way           failed/
+    ├── OutputConflict            something that isn't ours is in the way               failed/
     ├── LedgerError               a record of the ledger can't be understood            failed/
     ├── BaselineError             what is known of Orthanc can't be read                reconciliation waits
     └── Bug                       a mistake in this program                             failed/, with its traceback
@@ -49,6 +53,7 @@
     │   └── PatientsMixed         the files don't agree on whose they are
     ├── ProgramMistake            the program went wrong on a file                      failed/
     └── AnonymiserDied            a process of the pool died                            deferred/, attempt counted
+        └── CodecBrokeDown        a codec ended it; the file is withheld
 
 ``plan.fate`` reads ``fate``, whoever wakes deferred markers reads ``wakes_on``, the command line reads ``exit_code``;
 nothing else decides by class. A text says what happened and how to fix it, and holds no patient's name or ID.
@@ -64,14 +69,14 @@ from typing import Any
 
 
 class Fate(Enum):
-    """What becomes of a marker whose job ended with an error."""
+    """What happens to a marker whose job ended with an error."""
 
     FAIL = "a person is needed"
     RETRY = "try again, at most ten times"
     WAIT = "try again until the cause is gone"
     SETTLE = "try again when the resource, or what else is done with it, has come to rest"
     RESUME = "go on as soon as possible"
-    LEAVE = "the marker isn't ours any more"
+    LEAVE = "the marker is no longer ours"
 
     @property
     def ends_waiting(self) -> bool:
@@ -89,6 +94,7 @@ class Cause(StrEnum):
     RULE = "a rule file"
     AUDIT_LOG = "the audit log"
     PSEUDONYMS = "the pseudonym key or table"
+    PIXEL_REGIONS = "a file of pixel regions"
     DELETION = "a deletion from Orthanc"
 
 
@@ -141,6 +147,12 @@ class MarkerTaken(SpoolError):
     fate = Fate.LEAVE
 
 
+class ClaimLost(SpoolError):
+    """The lock was lost while the file system was away: another process may have taken the work over."""
+
+    fate = Fate.LEAVE
+
+
 class WorkerDied(SpoolError):
     """The process that worked on the marker died; nobody raises it, recovery writes it down."""
 
@@ -161,6 +173,17 @@ class StillArriving(SpoolError):
     def __init__(self, text: str, wait_s: float, last_update: str = "") -> None:
         self.wait_s = wait_s
         self.last_update = last_update
+        super().__init__(text)
+
+
+class OutsideHours(SpoolError):
+    """The rule runs only in hours that haven't begun yet."""
+
+    fate = Fate.SETTLE
+    wakes_on = Cause.RULE
+
+    def __init__(self, text: str, wait_s: float) -> None:
+        self.wait_s = wait_s
         super().__init__(text)
 
 
@@ -256,6 +279,16 @@ class PseudonymTableInvalid(Unavailable):
         super().__init__("\n".join(problems))
 
 
+class PixelRegionsInvalid(Unavailable):
+    """A file of pixel regions is broken, so that nobody knows which images it is about."""
+
+    wakes_on = Cause.PIXEL_REGIONS
+
+
+class DetectorMissing(Unavailable):
+    """A rule asks for text detection, and what finds text isn't installed here, or isn't what was measured."""
+
+
 class OrthancUnavailable(Unavailable):
     """Orthanc doesn't answer."""
 
@@ -285,7 +318,7 @@ class InstanceError(OrthancFault):
 
 
 class EverythingWithheld(SpoolError):
-    """No file may leave, because none can be anonymised with certainty; `details` tell each file and why."""
+    """No file may leave, because none can be anonymised with certainty; `details` name each file and say why."""
 
     def __init__(self, text: str, details: Mapping[str, Any]) -> None:
         self.details = details
@@ -311,7 +344,7 @@ class UnknownModality(SpoolError):
 
 
 class ArchiveDamaged(SpoolError):
-    """An archive reads back otherwise than it was written."""
+    """An archive reads back differently from how it was written."""
 
     fate = Fate.RETRY
 
@@ -321,7 +354,7 @@ class ResourceMissing(SpoolError):
 
 
 class OutputConflict(SpoolError):
-    """Something that isn't ours stands where we must write."""
+    """Something that isn't ours is where we must write."""
 
 
 class Bug(SpoolError):
@@ -349,8 +382,9 @@ WAKES_ON: Mapping[str, Cause] = MappingProxyType(
     | {
         error.__name__: error.wakes_on
         for error in (
-            AuditUnavailable, DeletionWaits, FolderMissing, KeyUnavailable, OutputUnavailable, PatientNotListed,
-            PseudonymTableInvalid, RulesUnavailable, RuleUnavailable, SpoolUnavailable,
+            AuditUnavailable, DeletionWaits, FolderMissing, KeyUnavailable, OutputUnavailable, OutsideHours,
+            PatientNotListed, PixelRegionsInvalid, PseudonymTableInvalid, RulesUnavailable, RuleUnavailable,
+            SpoolUnavailable,
         )
         if error.wakes_on
     }

@@ -46,7 +46,7 @@ _RECORD_KEYS = {"attempts", "deferrals", "deaths", "error", "outcomes", "filed"}
 class Marker:
     """One wake-up for one resource, and, once filed, the record of what was done.
 
-    `rules` narrows it to some rules; None means all. `filed` tells where it was filed last, as a path below the
+    `rules` narrows it to some rules; None means all. `filed` says where it was filed last, as a path below the
     spool; None when it never was. `attempts` counts failures that are the resource's own, `deferrals` all waits in
     a row (for the back-off), `deaths` the processes that died with it.
     """
@@ -227,7 +227,7 @@ def _object(data: bytes) -> dict[str, Any]:
             '{"level": "study", "id": "an Orthanc ID"}, or an empty file named study-ORTHANCID.json'
         ) from None
     if not isinstance(content, dict):
-        raise MarkerError('it is JSON but no object; write {"level": "study", "id": "an Orthanc ID"}')
+        raise MarkerError('it is JSON but not an object; write {"level": "study", "id": "an Orthanc ID"}')
     return content
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from autorthanc_spool.core.dicom import Instance, Level, Resource, Series
+from autorthanc_spool.core.template import Component, Template, Value
 
 # File systems allow 255 bytes; what is left is for ".WORKING", ".zip" and the name of a parked folder.
 MAX_NAME_BYTES = 200
@@ -56,8 +57,13 @@ def family_name(PatientName: str) -> str:
     return next((family for family in groups[:2] if family), "")
 
 
-def publication_name(resource: Resource) -> str:
-    """Name the published folder: ``pid-name-examid``, of a series with ``-SE<SeriesNumber>``."""
+def publication_name(resource: Resource, template: Template | None = None) -> str:
+    """Name the published folder: ``pid-name-examid``, of a series with ``-SE<SeriesNumber>``.
+
+    A template names it otherwise, and may put it into folders: then the name is a path, with slashes.
+    """
+    if template:
+        return "/".join(filled(parts, lambda wanted: text_of(resource, wanted)) for parts in template.components)
     patient, study = resource.patient_tags, resource.study_tags
     parts = [
         component(patient.get("PatientID", ""), NO_PATIENT_ID),
@@ -69,6 +75,52 @@ def publication_name(resource: Resource) -> str:
     return joined(parts)
 
 
+def filled(parts: Component, text_of: Callable[[Value], str]) -> str:
+    """Make one component of a template's; what can't be seen or is missing leaves no empty one."""
+    name = "".join(_cleaned(part) if isinstance(part, str) else _value(part, text_of(part)) for part in parts)
+    return _finish(name, name) or UNKNOWN
+
+
+def text_of(resource: Resource, wanted: Value) -> str:
+    """What is known of an attribute: Orthanc's word, else that of the first file that has a value."""
+    listed = _listed(resource)
+    if wanted.keyword in listed:
+        return listed[wanted.keyword]
+    return next(filter(None, (_in_first_file(one, wanted.tag) for one in in_order(resource.series))), "")
+
+
+def unanswered(resource: Resource, template: Template) -> frozenset[str]:
+    """The tags of a template that Orthanc doesn't list, and that no file read so far has a value for."""
+    listed = _listed(resource)
+    asked = (wanted for wanted in template.values if wanted.keyword not in listed)
+    return frozenset(wanted.tag for wanted in asked if not text_of(resource, wanted))
+
+
+def in_order(series: tuple[Series, ...]) -> list[Series]:
+    """Sort series as they are asked: the order is the same whenever a study is named."""
+    return sorted(series, key=lambda one: one.resource_id)
+
+
+def _listed(resource: Resource) -> Mapping[str, str]:
+    tags = {**resource.patient_tags, **resource.study_tags}
+    if resource.level is Level.SERIES:
+        return {**resource.series[0].tags, **tags}
+    if "Modality" not in tags:
+        tags["Modality"] = "-".join(sorted({one.tags["Modality"] for one in resource.series if "Modality" in one.tags}))
+    return tags
+
+
+def _in_first_file(series: Series, tag: str) -> str:
+    return ((series.first_instance_tags or {}).get(tag) or "").strip(" \0")
+
+
+def _value(wanted: Value, text: str) -> str:
+    if wanted.keyword == "PatientName":
+        text = family_name(text)
+    missing = {"PatientID": NO_PATIENT_ID, "SeriesNumber": NO_SERIES_NUMBER}.get(wanted.keyword, UNKNOWN)
+    return component(wanted.text(text), missing)
+
+
 def joined(parts: list[str]) -> str:
     """Join components to one name that is safe as a whole."""
     name = "-".join(parts)
@@ -78,7 +130,8 @@ def joined(parts: list[str]) -> str:
 def told_apart(name: str, identity: str) -> str:
     """Give a name that is taken its second form: ``-`` and the first 8 hexadecimal digits of the identity."""
     suffix = "-" + identity[:HASH_DIGITS]
-    return _finish(_cut(name, name, MAX_NAME_BYTES - len(suffix)) + suffix, name)
+    folders, slash, last = name.rpartition("/")
+    return folders + slash + _finish(_cut(last, last, MAX_NAME_BYTES - len(suffix)) + suffix, last)
 
 
 def series_folder(tags: Mapping[str, str]) -> str:

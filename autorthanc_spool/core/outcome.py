@@ -1,4 +1,4 @@
-"""What came of a run: frozen values, and how a marker's record spells them.
+"""The outcomes of a run: frozen values, and how a marker's record spells them.
 
 No other module knows the keys. What is read keeps the keys that this version doesn't know.
 """
@@ -14,7 +14,8 @@ from autorthanc_spool.core.errors import WAKES_ON, Cause, SpoolError
 
 # Keys of `Outcome.details`: whose pseudonym the files carry, the id of the key that it was made with, which files may
 # not leave and why, which attributes were emptied because they held an identity, which private values were removed or
-# cleaned for that, what was cut off pixel data that isn't the image; size and MD5 of an archive.
+# cleaned for that, what was cut off pixel data that isn't the image, how much of images was blacked out; size and MD5
+# of an archive.
 PSEUDONYM = "pseudonym"
 PSEUDONYM_KEY = "pseudonym_key"
 WITHHELD = "withheld"
@@ -22,6 +23,7 @@ EMPTIED = "emptied"
 PRIVATE_REMOVED = "private_removed"
 PRIVATE_CLEANED = "private_cleaned"
 CUT = "cut_from_pixels"
+BLACKED_OUT = "blacked_out"
 ARCHIVE_BYTES = "archive_bytes"
 ARCHIVE_MD5 = "archive_md5"
 
@@ -33,7 +35,7 @@ _OUTCOME_KEYS = {
 
 
 class Word(StrEnum):
-    """What came of one rule's work, in a word."""
+    """The outcome of one rule's work, in a word."""
 
     PUBLISHED = "published"
     FORWARDED = "forwarded"
@@ -74,7 +76,7 @@ class Problem:
 
     @property
     def wakes_on(self) -> Cause | None:
-        """What has to come back before it is worth another try; None where only time tells."""
+        """What has to come back before it is worth another try; None where only time will show."""
         return WAKES_ON.get(self.kind)
 
 
@@ -99,12 +101,12 @@ class Deleted:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one rule's work, or of its sending to one destination.
+    """The outcome of one rule's work, or of its sending to one destination.
 
     `path` is the publication, FOLDER/NAME below the output; `since` is when an unchanged one was made. `instances` and
     `size_bytes` count what left; None where nothing did. `md5sums` are lines as `md5sum --check` reads them, `kept` the
     earlier outputs that were parked and not removed, `forward` the outcomes by destination, `needed_bytes` the room
-    that was lacking. `details` is what the content tells about itself (`PSEUDONYM`, `WITHHELD` …), and what this
+    that was lacking. `details` is what the content says about itself (`PSEUDONYM`, `WITHHELD` …), and what this
     version doesn't know.
     """
 

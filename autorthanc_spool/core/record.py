@@ -12,8 +12,9 @@ class Entry:
     """What one rule did for the resource.
 
     `content` is the digest of the instances, `fields` that of the rule's fields that shape the output, `name` the
-    published folder or archive below the rule's folder ("" when nothing is published), `inode` and `tree` tell
-    whether what stands there is what was published. `again` asks for it to be done once more.
+    published folder or archive below the rule's folder ("" when nothing is published), `inode` and `tree` say
+    whether what is there is what was published. `again` asks for it to be done once more. `root` is what the rule
+    delivered to, "" the output.
     """
 
     content: str
@@ -27,6 +28,7 @@ class Entry:
     time: str = ""
     again: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
+    root: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,9 @@ class Sending:
     """What one rule sent of the resource to one destination.
 
     `content` is the digest of the instances, `fields` that of the rule's fields that shape what is sent. `outcome` is
-    "" while it is under way, then ``forwarded``; `since` is the time from which on it was tried in vain. `job` and
-    `transaction` are Orthanc's, to look after what was begun;
-    `missing` are the Orthanc IDs of the instances that the destination refused so far.
+    "" while it is under way, then ``forwarded``; `since` is when trying began to fail. `job` and `transaction` are
+    Orthanc's, to look after what was begun; `missing` are the Orthanc IDs of the instances that the destination
+    refused so far.
     """
 
     content: str
@@ -56,7 +58,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class Parked:
-    """What stands in the way of a publication, and the name that it is moved to.
+    """What is in the way of a publication, and the name that it is moved to.
 
     `tree` is what we published there, "" when that isn't known: only what still is exactly that is ever deleted, and
     `is_condemned` says that this was found.
@@ -82,27 +84,54 @@ class Intent:
     parked: tuple[Parked, ...] = ()
     owes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def root(self) -> str:
+        """Where it is made: what the rule delivers to, "" the output."""
+        return self.entry.root
+
 
 @dataclass(frozen=True)
 class Working:
-    """A working directory that was made for the resource."""
+    """A working directory that was made for the resource, or something else of ours that is to be removed."""
 
     folder: str
     name: str
     inode: int
+    root: str = ""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A publication that is announced again: it is moved into the folder `place` beside it, and back at once."""
+
+    rule: str
+    folder: str
+    name: str
+    place: str
+    inode: int
+    root: str = ""
 
 
 @dataclass(frozen=True)
 class Deletion:
     """What is about to be deleted from Orthanc for a rule, until all of it is gone.
 
-    `files` are those stored files, as `plan.stored_files` tells them. `owes` is the line that the audit log lacks once
+    `files` are those stored files, as `plan.stored_files` gives them. `owes` is the line that the audit log lacks once
     they are gone; empty without an audit log.
     """
 
     rule: str
     files: tuple[str, ...]
     owes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who wrote the record last: a process, and which of all the works with the record that was, counted from 1."""
+
+    host: str
+    process: int
+    run: int
 
 
 @dataclass(frozen=True)
@@ -117,12 +146,16 @@ class Seen:
 class Record:
     """All that the ledger knows about one resource.
 
-    `entries` are by rule, `sendings` by rule and destination; `owed` are the lines that the audit log lacks.
+    `entries` are by rule, `sendings` by rule and destination; `owed` are the lines that the audit log lacks. `left` is
+    what was begun and given up, and couldn't be removed yet, because the share that it lies on is away.
 
     `deletion` is under way. `gone` are all stored files that ever were to be deleted for a rule: they count as there
     when it is judged whether the content is what was exported, so that what is left isn't taken for something new.
     `sealed` are the outputs, FOLDER/NAME, that may hold the only copies of them, and so are never replaced. `deleted`
     is when the last of the resource was deleted; "" once it was seen in Orthanc since.
+
+    `takeovers` counts the runs that others had to clear up after. Working directories are called by it, so that a
+    process that was cut off, and is late, never finds what it means under a name that it knows.
     """
 
     key: str
@@ -130,6 +163,8 @@ class Record:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     intent: Intent | None = None
     working: Working | None = None
+    left: tuple[Working, ...] = ()
+    aside: Aside | None = None
     refused: str = ""
     owed: tuple[Mapping[str, Any], ...] = ()
     sendings: Mapping[str, Mapping[str, Sending]] = field(default_factory=dict)
@@ -137,12 +172,19 @@ class Record:
     gone: tuple[str, ...] = ()
     sealed: tuple[str, ...] = ()
     deleted: str = ""
+    takeovers: int = 0
+    writer: Writer | None = None
 
     @property
     def is_asked_again(self) -> bool:
         """Whether something is to be done once more."""
         sent = [one.again for sendings in self.sendings.values() for one in sendings.values()]
         return any([*sent, *(entry.again for entry in self.entries.values())])
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether something that was begun has to be completed."""
+        return any((self.intent, self.working, self.left, self.aside, self.deletion, self.owed))
 
     def sending(self, rule: str, destination: str) -> Sending | None:
         """What the rule sent to the destination, or was about to."""
@@ -158,7 +200,7 @@ class Record:
         return replace(self, sendings={**self.sendings, rule: {**self.sendings.get(rule, {}), destination: sending}})
 
     def with_entry(self, rule: str, entry: Entry) -> Record:
-        """The record after the rule did its work: nothing is under way any more."""
+        """The record after the rule did its work: nothing is under way."""
         return replace(self, entries={**self.entries, rule: entry}, intent=None, working=None)
 
     def owing(self, line: Mapping[str, Any]) -> Record:
@@ -176,6 +218,11 @@ class Record:
             for rule, sent in self.sendings.items()
         }
         return replace(self, entries=entries, sendings=sendings, refused="")
+
+
+def place(root: str, folder: str, name: str) -> str:
+    """Say where something was published: FOLDER/NAME below the output, the whole path where a rule delivers to."""
+    return f"{root}/{folder}/{name}" if root else f"{folder}/{name}"
 
 
 def _is_asked(rule: str, rules: tuple[str, ...] | None) -> bool:

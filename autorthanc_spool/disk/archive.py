@@ -84,7 +84,7 @@ class ArchiveWriter:
         self._date, self._time = _dos_time(status.st_mtime)
 
     def add(self, name: str, packer: Packer, packed: Iterable[bytes], expected_bytes: int) -> None:
-        """Write what the packer gives; `expected_bytes`, of the file, tells how much room its sizes need."""
+        """Write what the packer gives; `expected_bytes`, of the file, says how much room its sizes need."""
         entry = _Entry(name.encode(), packer, self._stream.tell(), expected_bytes >= _MAY_EXCEED_32)
         self._stream.write(self._local_header(entry))
         for part in packed:
@@ -136,7 +136,7 @@ class ArchiveWriter:
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of a finished archive, as its directory tells it."""
+    """One entry of a finished archive, as its directory lists it."""
 
     name: str
     size_bytes: int

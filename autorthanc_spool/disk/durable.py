@@ -1,4 +1,4 @@
-"""The few file operations that must survive a power cut, each done once and rightly.
+"""The few file operations that must survive a power cut, each written once, and correctly.
 
 A file is durable when its content and the directory that names it were both synchronised; a rename when both
 directories were. Nothing here overwrites by accident: `move` refuses an existing target, `replace` is for files that
@@ -9,42 +9,33 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from autorthanc_spool.core import disk_errors
+from autorthanc_spool.core.disk_errors import Meaning
 from autorthanc_spool.core.errors import Unavailable
 
 RENAME_NOREPLACE = 1  # linux/fs.h
 AT_FDCWD = -100  # linux/fcntl.h: paths are relative to the working directory
 
-_PASSING = {
-    errno.ENOSPC: "the disk is full; free some space",
-    errno.EDQUOT: "the quota is used up; free some space or raise it",
-    errno.EROFS: "it is mounted read-only; mount it writable",
-    errno.EACCES: "permission is denied; fix its owner or mode, or UID and GID",
-    errno.EPERM: "the operation isn't permitted; fix its owner or mode, or UID and GID",
-    errno.ENOENT: "it is missing; mount or create it",
-    errno.ENOTDIR: "it is not a directory; move away what stands there",
-    errno.EIO: "the disk or the network share reports an error",
-    errno.ESTALE: "what was open on the network share is gone there",
-    errno.ENOTCONN: "the network share isn't connected",
-    errno.EBADFD: "the network share was disconnected",
-    errno.EREMOTEIO: "the network share reports an error",
-    errno.ESHUTDOWN: "the network share was disconnected",
-    errno.EHOSTUNREACH: "the network share's server can't be reached",
-    errno.EHOSTDOWN: "the network share's server is down",
-    errno.ETIMEDOUT: "the network share doesn't answer",
-    errno.EMFILE: "too many files are open",
-    errno.ENFILE: "too many files are open on this machine",
-}
-
-
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # File systems that can't rename without replacing answer with one of these (NFS, some FUSE and CIFS servers).
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+def own_name(name: str) -> str:
+    """Give the name of a scratch file that no other process has, on this machine or another one.
+
+    In containers, each processor has the number 1. The machine's name may be long, so its hash is in it.
+    """
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f".{host}-{os.getpid()}-{name[:200]}"
 
 
 def sync_directory(directory: Path | int) -> None:
@@ -62,16 +53,15 @@ def sync_directory(directory: Path | int) -> None:
 def create(path: Path, data: bytes, mode: int = 0o660) -> None:
     """Write a new file of this mode, whatever the umask, and make its content durable; the caller makes its name so."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    try:
+    with ExitStack() as undo:
+        undo.callback(path.unlink, missing_ok=True)
         with os.fdopen(descriptor, "wb") as stream:
             # A person of the group may `touch` a marker, and Orthanc's user isn't ours.
             os.fchmod(descriptor, mode)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        undo.pop_all()
 
 
 def write(path: Path, data: bytes, scratch: Path, mode: int = 0o660) -> None:
@@ -79,27 +69,55 @@ def write(path: Path, data: bytes, scratch: Path, mode: int = 0o660) -> None:
 
     `scratch` is a directory on the same file system.
     """
-    temporary = scratch / f".{os.getpid()}-{path.name[:200]}"
-    # The name carries our process number: what stands there is left over from a dead process that had it.
+    temporary = scratch / own_name(path.name)
+    # The name is of this process: what is there is left over from a dead one that had its number.
     temporary.unlink(missing_ok=True)
     create(temporary, data, mode)
-    try:
+    with ExitStack() as undo:
+        undo.callback(temporary.unlink, missing_ok=True)
         replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        undo.pop_all()
 
 
-def replace(source: Path, target: Path) -> None:
-    """Rename over a file of ours, and make the new name durable."""
+def show(path: Path, data: bytes, mode: int = 0o640) -> None:
+    """Put a file in place for whoever looks: they see the old one or the new one, never a part. It isn't durable.
+
+    Nothing but a look depends on such a file, and it is written so often that nobody should wait for a disk.
+    """
+    temporary = path.with_name(own_name(path.name))
+    with ExitStack() as undo:
+        undo.callback(temporary.unlink, missing_ok=True)
+        with temporary.open("wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(data)
+        temporary.replace(path)
+        undo.pop_all()
+
+
+def show_on_full_disk(path: Path, data: bytes) -> None:
+    """Write over a file that is there, where no room is left for another one beside it: its block is its own.
+
+    Whoever looks may see half of each for a moment. Raises OSError where even that takes room.
+    """
+    with path.open("r+b", buffering=0) as stream:
+        stream.write(data)
+        stream.truncate()
+
+
+def replace(source: Path, target: Path, *, keeps_name: bool = True) -> None:
+    """Rename over a file of ours, and make the new name durable.
+
+    With `keeps_name` false it isn't: a power cut may bring the old file back.
+    """
     os.replace(source, target)  # noqa: PTH105 - crash tests count the calls of os
-    sync_directory(target.parent)
+    if keeps_name:
+        sync_directory(target.parent)
 
 
 def move(source: Path, target: Path) -> None:
     """Rename without ever overwriting, and make it durable.
 
-    Raises FileExistsError when something stands at the target, FileNotFoundError when the source is gone.
+    Raises FileExistsError when something is at the target, FileNotFoundError when the source is gone.
     """
     rename_exclusively(str(source), str(target))
     sync_directory(target.parent)
@@ -112,7 +130,7 @@ def move(source: Path, target: Path) -> None:
 def rename_exclusively(
     source: str, target: str, source_directory: int = AT_FDCWD, target_directory: int = AT_FDCWD
 ) -> None:
-    """Rename unless something stands at the target; the names are relative to the two open directories."""
+    """Rename unless something is at the target; the names are relative to the two open directories."""
     try:
         _renameat2(source, target, source_directory, target_directory)
     except OSError as error:
@@ -156,16 +174,22 @@ def passing_trouble(error_class: type[Unavailable], what: str) -> Iterator[None]
     try:
         yield
     except OSError as error:
-        if error.errno not in _PASSING:
+        reason = passing_reason(error)
+        if reason is None:
             raise
-        raise error_class(f"{what} can't be used: {_PASSING[error.errno]}") from error
+        raise error_class(f"{what} can't be used: {reason}") from error
 
 
 def is_gone(error: OSError) -> bool:
     """Whether another host removed or replaced what was open (ESTALE): whoever looks again sees what is there now."""
-    return error.errno == errno.ESTALE
+    return disk_errors.meaning(error.errno) is Meaning.GONE
+
+
+def is_away(error: OSError) -> bool:
+    """Whether a disk or a share can't be reached at the moment, which no command can help."""
+    return disk_errors.meaning(error.errno) in (Meaning.AWAY, Meaning.GONE)
 
 
 def passing_reason(error: OSError) -> str | None:
     """Say what an error of the operating system means that will be over some time; None for any other."""
-    return _PASSING.get(error.errno or 0)
+    return disk_errors.sentence(error.errno)

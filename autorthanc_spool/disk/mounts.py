@@ -1,21 +1,26 @@
-"""The identity of the three folders that people mount: output, rules, spool.
+"""The identity of the folders that people mount: output, rules, spool, and what rules deliver to.
 
 A folder that isn't mounted looks like an empty one. Writing there would fill the mount point, and reading no rules
 there would let studies pass unnoticed. So each gets a small file ``.autorthanc`` when it is first used, and
-``state/roots/`` of the spool knows its content; where it is missing later, the folder is unmounted or replaced.
+``state/roots/`` of the spool knows its content; where it is missing later, the folder is unmounted or replaced. Of what
+rules deliver to, ``state/roots/deliver-HASH.json`` knows the path as well.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from autorthanc_spool.core.errors import FolderMissing, SpoolUnavailable
 from autorthanc_spool.disk import durable
 
 FILE_NAME = ".autorthanc"
+_DELIVER = "deliver"
 
 
 class Roots:
@@ -40,12 +45,28 @@ class Roots:
                     f"{folder / FILE_NAME} can't be read by this user; say: chmod a+r {folder / FILE_NAME}"
                 )
             raise FolderMissing(
-                f"the {role} folder {folder} isn't the one that was used before: {_told(found)}. Mount the right one; "
-                f"or, if it was replaced on purpose, remove {self._state / role}.json"
+                f"the {_said(role)} folder {folder} isn't the one that was used before: {_seen(found)}. Mount the "
+                f"right one; or, if it was replaced on purpose, remove {self._state / role}.json"
             )
         elif known == "" and not any(folder.glob("*")):
             # It can't be marked, being read-only; but it wasn't empty.
-            raise FolderMissing(f"the {role} folder {folder} is empty or missing; is it mounted?")
+            raise FolderMissing(f"the {_said(role)} folder {folder} is empty or missing; is it mounted?")
+
+    def check_delivered(self, root: str) -> None:
+        """Make sure that what rules deliver to is the folder that was first delivered to; mark it at first use.
+
+        Raises FolderMissing, SpoolUnavailable.
+        """
+        self.check(_role(root), Path(root))
+
+    def knows_delivered(self, root: str) -> bool:
+        """Whether a folder was delivered to before."""
+        return self.knows(_role(root))
+
+    def delivered(self) -> list[str]:
+        """List the folders that were delivered to."""
+        contents = (_content(path) for path in self._state.glob(f"{_DELIVER}-*.json"))
+        return sorted(str(one["path"]) for one in contents if "path" in one)
 
     def check_spool(self, folder: Path) -> None:
         """Make sure that the spool is the one that this process began with, in which all these identities are kept.
@@ -57,9 +78,16 @@ class Roots:
             self._home = _read(folder / FILE_NAME) or ""
         elif (found := _read(folder / FILE_NAME)) != self._home:
             raise FolderMissing(
-                f"the spool {folder} isn't the one that this process began with: {_told(found)}. Mount the right one; "
+                f"the spool {folder} isn't the one that this process began with: {_seen(found)}. Mount the right one; "
                 "or, if it was replaced on purpose, restart the processor"
             )
+
+    def is_spool_there(self, folder: Path) -> bool:
+        """Whether it is still the one that this process began with; nothing is made."""
+        try:
+            return not self._home or _read(folder / FILE_NAME) == self._home
+        except OSError:
+            return False
 
     def knows(self, role: str) -> bool:
         """Whether a folder was used in this role before."""
@@ -73,31 +101,46 @@ class Roots:
             known = _read(path)
         if known is None:
             # Taken for a first use, it would let an empty mount point pass.
-            raise FolderMissing(f"{path} can't be read; fix it, or remove it when the {role} folder is the right one")
+            raise FolderMissing(
+                f"{path} can't be read; fix it, or remove it when the {_said(role)} folder is the right one"
+            )
         return known
 
     def _introduce(self, role: str, folder: Path) -> None:
-        if not folder.is_dir():
-            raise FolderMissing(f"the {role} folder {folder} is missing; create or mount it")
+        # Unlike Path.is_dir(), this raises nothing where a folder above is closed to us, or a share is dying.
+        if not os.path.isdir(folder):  # noqa: PTH112
+            raise FolderMissing(f"the {_said(role)} folder {folder} is missing; create or mount it")
         identity = _read(folder / FILE_NAME) or _mark(role, folder)
+        if identity == "" and role.startswith(_DELIVER):
+            raise FolderMissing(
+                f"the {_said(role)} folder {folder} can't be marked by the file {FILE_NAME}; let this user write there"
+            )
         if identity == "" and not any(folder.glob("*")):
             # Nothing tells an empty read-only folder from a missing mount: wait until it holds something.
             return
-        self._state.mkdir(mode=0o750, exist_ok=True, parents=True)
-        durable.write(self._state / f"{role}.json", _dump(role, identity), self._state)
+        try:
+            self._state.mkdir(mode=0o750, exist_ok=True)
+        except FileNotFoundError:
+            # A moment ago the spool was there: what is here now may be the folder that it was mounted on.
+            raise FolderMissing(f"{self._state.parent} is missing; is the spool mounted?") from None
+        path = {"path": str(folder)} if role.startswith(_DELIVER) else {}
+        durable.write(self._state / f"{role}.json", _dump(role, identity, **path), self._state)
 
 
 def _mark(role: str, folder: Path) -> str:
-    """Give the folder an identity; tell which it has then, "" when it can't be written to."""
+    """Give the folder an identity; return which it then has, "" when it can't be written to."""
     identity = str(uuid.uuid4())
     scratch = folder / f"{FILE_NAME}.{identity}"
     try:
-        durable.create(scratch, _dump(role, identity), mode=0o640)
-        # It is not a secret, and the next processor may run as another user; in the spool nothing is for the world.
-        scratch.chmod(0o640 if role == "spool" else 0o644)
+        durable.create(scratch, _dump(_said(role), identity), mode=0o640)
+        # A share may keep no owners and permissions; then they are as it has them.
+        with suppress(OSError):
+            # It is not a secret, and the next processor may run as another user; in the spool nothing is for the world.
+            scratch.chmod(0o640 if role == "spool" else 0o644)
         if os.geteuid() == 0:
             status = folder.stat()
-            os.chown(scratch, status.st_uid, status.st_gid)
+            with suppress(OSError):
+                os.chown(scratch, status.st_uid, status.st_gid)
         try:
             durable.move(scratch, folder / FILE_NAME)
         except FileExistsError:
@@ -109,11 +152,26 @@ def _mark(role: str, folder: Path) -> str:
     return identity
 
 
+def _role(root: str) -> str:
+    return f"{_DELIVER}-{hashlib.sha256(root.encode()).hexdigest()[:16]}"
+
+
+def _said(role: str) -> str:
+    # What rules deliver to is output, too.
+    return "output" if role.startswith(_DELIVER) else role
+
+
 def _read(path: Path) -> str | None:
+    found = _content(path).get("id")
+    return None if found is None else str(found)
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
-        return str(json.loads(path.read_bytes())["id"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _is_barred(path: Path) -> bool:
@@ -126,11 +184,11 @@ def _is_barred(path: Path) -> bool:
     return False
 
 
-def _told(found: str | None) -> str:
+def _seen(found: str | None) -> str:
     state = "it has none" if found is None else "it has another one"
     return f"its file {FILE_NAME} is how it is known, and {state}"
 
 
-def _dump(role: str, identity: str) -> bytes:
+def _dump(role: str, identity: str, **more: str) -> bytes:
     note = "autorthanc_spool knows this folder by this file; leave it here"
-    return (json.dumps({"format": 1, "role": role, "id": identity, "note": note}) + "\n").encode()
+    return (json.dumps({"format": 1, "role": role, "id": identity, **more, "note": note}) + "\n").encode()

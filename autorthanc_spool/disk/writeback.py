@@ -1,7 +1,7 @@
 """Many files, made durable together.
 
 To synchronise each file after it was written means to wait for the disk a thousand times, mostly for its journal. Here
-the kernel is told to begin with a file's content at once; the file is synchronised when some dozens of others have
+the kernel is asked to begin with a file's content at once; the file is synchronised when some dozens of others have
 followed, by then there is little left to wait for, and the journal is written once for all of them. The descriptors
 stay open until then, because what went wrong meanwhile is reported to them.
 """
@@ -11,8 +11,11 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import deque
+from contextlib import suppress
 
-# So many files may be on their way; each holds a descriptor, of which a process has 1024.
+from autorthanc_spool.core.pulse import Pulse
+
+# So many files may be on their way; each holds a descriptor, and a process has 1024.
 WAITING = 64
 
 SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
@@ -23,7 +26,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class WriteBehind:
     """The files that were written and aren't durable yet. Safe to be used by several threads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
         self._descriptors: deque[int] = deque()
 
     def add(self, descriptor: int) -> None:
@@ -41,7 +45,8 @@ class WriteBehind:
     def close(self) -> None:
         """Let go of what wasn't finished."""
         while self._descriptors:
-            os.close(self._descriptors.popleft())
+            with suppress(OSError):
+                os.close(self._descriptors.popleft())
 
     def _finish_one(self) -> None:
         try:
@@ -51,6 +56,7 @@ class WriteBehind:
             return
         try:
             os.fsync(descriptor)
+            self._pulse.beat()
         finally:
             os.close(descriptor)
 

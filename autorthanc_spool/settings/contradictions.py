@@ -19,11 +19,15 @@ _FOLDERS = {
 }
 
 # Nothing but DICOM files and archives may lie in the output, least of all what leads back to patients.
-_PRIVATE_FILES = {
+_KEPT_OUT = {
     "pseudonym_key_file": "AUTORTHANC_PSEUDONYM_KEY_FILE",
     "audit_log": "AUTORTHANC_AUDIT_LOG",
     "audit_key_file": "AUTORTHANC_AUDIT_KEY_FILE",
+    "metrics_file": "AUTORTHANC_METRICS_FILE",
 }
+
+
+_STORAGE = "AUTORTHANC_ORTHANC_STORAGE_PATH"
 
 
 def of(found: Mapping[str, Any]) -> list[str]:
@@ -36,10 +40,22 @@ def _nested_folders(found: Mapping[str, Any]) -> Iterator[str]:
     for (name, folder), (other, second) in itertools.combinations(folders.items(), 2):
         if folder.is_relative_to(second) or second.is_relative_to(folder):
             yield f"{name} is {folder} and {other} is {second}; expected two folders, neither inside the other."
-    for key, name in _PRIVATE_FILES.items():
+    for key, name in _KEPT_OUT.items():
         output = folders.get("ORTHANC_AUTOMATION_STORAGE_PATH")
         if output and found.get(key) and _real(found[key]).is_relative_to(output):
             yield f"{name} is {found[key]}, inside the output; expected a path outside ORTHANC_AUTOMATION_STORAGE_PATH."
+    for root, (name, folder) in itertools.product(found.get("deliver_roots") or (), folders.items()):
+        if _real(root).is_relative_to(folder):
+            yield f"AUTORTHANC_DELIVER_ROOTS has {root}, inside {folder} ({name}); expected a folder outside of it."
+
+
+def delivered(settings: Any, path: Path) -> Iterator[tuple[str, Path]]:
+    """Name what a folder that a rule delivers to would lie in, or hold, although it is kept apart."""
+    apart = {**_FOLDERS, "db_storage_path": "ORTAHNC_DB_STORAGE_PATH", "orthanc_storage_path": _STORAGE, **_KEPT_OUT}
+    for key, name in apart.items():
+        other = getattr(settings, key)
+        if other and (_real(path).is_relative_to(_real(other)) or _real(other).is_relative_to(_real(path))):
+            yield name, other
 
 
 def _shared_ports(found: Mapping[str, Any]) -> Iterator[str]:

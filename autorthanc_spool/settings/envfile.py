@@ -1,6 +1,6 @@
-"""The `.env` file: one `NAME=value` a line, read as it stands, without expanding anything.
+"""The `.env` file: one `NAME=value` a line, read as it is, without expanding anything.
 
-Docker Compose reads the same file and expands `$` outside single quotes, where other readers take it as it stands. A
+Docker Compose reads the same file and expands `$` outside single quotes, where other readers take it as it is. A
 value that two programs would read differently is refused here, so that nobody looks for a password that isn't one.
 """
 
@@ -55,9 +55,7 @@ def parse(text: str, ours: Collection[str]) -> EnvFile:
             problems.append(problem)
         elif binding.key is not None and binding.value is not None:
             if binding.key in ours and values.get(binding.key, binding.value) != binding.value:
-                warnings.append(
-                    f"{binding.key} stands in .env line {lines[binding.key]} and {line}; line {line} counts."
-                )
+                warnings.append(f"{binding.key} is in .env line {lines[binding.key]} and {line}; line {line} counts.")
             values[binding.key] = binding.value
             lines[binding.key] = line
     return EnvFile(values, lines, tuple(problems), tuple(warnings))

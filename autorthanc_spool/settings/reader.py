@@ -48,11 +48,13 @@ class Settings:
     dicom_modalities: dict[str, object]
     rules_path: Path
     output_path: Path
+    deliver_roots: tuple[Path, ...]
     display_name: str
     authentication_enabled: bool
     postgres_port: int
     spool_path: Path
     orthanc_url: str
+    orthanc_storage_path: Path | None
     username: str
     password: SecretStr | None
     poll_interval_s: float
@@ -70,6 +72,14 @@ class Settings:
     forward_expiry_s: float
     done_retention_days: int
     done_unmatched_retention_days: int
+    alert_age_s: float
+    time_zone: str | None
+    metrics_file: Path | None
+    log_format: Literal["text", "json", "journal"] | None
+    notify_command: str | None
+    notify_urls: SecretStr | None
+    processor_network: str
+    uncollected_after_s: float
     log_level: Literal["debug", "info", "warning", "error"]
     warnings: tuple[str, ...] = ()
 
@@ -112,6 +122,7 @@ def load_settings(overrides: Mapping[str, str], environ: Mapping[str, str], dire
     found["orthanc_url"] = found.get("orthanc_url") or f"http://127.0.0.1:{found.get('web_port') or DEFAULT_WEB_PORT}"
     if found.get("spool_gid") is None:
         found["spool_gid"] = found.get("gid")
+    found["deliver_roots"] = found.get("deliver_roots") or ()
     problems += contradictions.of(found)
     if problems:
         raise SettingsError(problems)
@@ -161,6 +172,8 @@ def _text(value: object) -> str | None:
             return json.dumps(value)
         case SecretStr():
             return value.get_secret_value()
+        case tuple():
+            return ":".join(map(str, value)) or None
         case float():
             # Never in the form 1e-05, which no reader of durations takes.
             return format(Decimal(repr(value)), "f")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,9 @@ _SECONDS = {"d": _DAY_S, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 
 # PS3.5 section 6.2: an application entity title has at most 16 characters.
 _AET_MAX_CHARACTERS = 16
+
+# A file, or an abbreviation with its hours: `:/etc/localtime`, `CET-1CEST`.
+_POSIX_ZONE = re.compile(r":|(?:[A-Za-z]{3,}|<[^>]+>)[+-]?[0-9]")
 
 # The highest user and group number of Linux; 2**32 - 1 means "leave it" to chown.
 _MAX_ID = 2**32 - 2
@@ -79,6 +84,18 @@ def duration(text: str) -> float:
     return value
 
 
+def duration_or_none(text: str) -> float:
+    """Read a duration, or 0 for none."""
+    return 0.0 if re.fullmatch(r"0+(\.0+)?", text) else duration(text)
+
+
+def command(text: str) -> str:
+    """Read a command as a shell would split it; its words aren't expanded."""
+    if not shlex.split(text):
+        raise ValueError
+    return text
+
+
 def umask(text: str) -> int:
     """Read an octal file mode mask, with or without the leading zero or `0o`."""
     found = re.fullmatch(r"(?:0o)?([0-7]{1,4})", text)
@@ -101,11 +118,31 @@ def word(*words: str) -> Callable[[str], str]:
     return read
 
 
+def time_zone(text: str) -> str:
+    """Read the name of a time zone, or what else POSIX has in TZ: of an unknown name, the C library would make UTC."""
+    if not _POSIX_ZONE.match(text):
+        try:
+            zoneinfo.ZoneInfo(text)
+        except zoneinfo.ZoneInfoNotFoundError:
+            raise ValueError from None
+    return text
+
+
 def path(text: str) -> Path:
     """Read a path; a relative one is resolved by the caller."""
     if text.startswith("~"):
         raise Refused("~ isn't expanded here; write the path out")
     return Path(text)
+
+
+def folders(text: str) -> tuple[Path, ...]:
+    """Read whole paths of folders, with colons between."""
+    found = tuple(Path(one) for one in text.split(":"))
+    if any(not one.is_absolute() or ".." in one.parts for one in found):
+        raise Refused("each begins with /, and .. isn't followed")
+    if Path("/") in found:
+        raise Refused("/ would allow every folder of the machine")
+    return tuple(dict.fromkeys(found))
 
 
 def aet(text: str) -> str:
@@ -116,12 +153,12 @@ def aet(text: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Take the text as it stands."""
+    """Take the text as it is."""
     return text
 
 
 def secret(text: str) -> SecretStr:
-    """Take a password as it stands, with its spaces."""
+    """Take a password as it is, with its spaces."""
     return SecretStr(text)
 
 

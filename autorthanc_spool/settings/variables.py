@@ -42,7 +42,7 @@ _PATH = "a path"
 _SECONDS = "a number of seconds above 0 and up to 86400"
 _DAYS = "a number of days, 0 or more"
 
-# Names the folder that holds the `.env`; so it can't stand in there.
+# Names the folder that holds the `.env`; so it can't be in there.
 SITE = "AUTORTHANC_SITE"
 
 VARIABLES: tuple[Variable, ...] = (
@@ -94,6 +94,11 @@ VARIABLES: tuple[Variable, ...] = (
         "Folder that is published into, with one folder per rule.", values.path, _PATH,
     ),
     Variable(
+        "AUTORTHANC_DELIVER_ROOTS", "deliver_roots", "",
+        "Folders that rules may deliver to (Deliver), or below, with colons between; when it isn't set, none.",
+        values.folders, "whole paths with colons between", example="/mnt/share:/mnt/trials",
+    ),
+    Variable(
         "ORTHANC_DISPLAY_NAME", "display_name", "autorthanc",
         "Name that Orthanc shows in its pages.", values.plain_text, "text",
     ),
@@ -114,6 +119,11 @@ VARIABLES: tuple[Variable, ...] = (
         "ORTHANC_URL", "orthanc_url", "",
         "Where the processor reaches Orthanc; when it isn't set, this machine with ORTHANC_WEB_PORT, else port 8042.",
         values.url, "an http or https address without a user in it", example="http://127.0.0.1:8042",
+    ),
+    Variable(
+        "AUTORTHANC_ORTHANC_STORAGE_PATH", "orthanc_storage_path", "",
+        "Orthanc's storage, where it lies on this machine: stored files are copied from it instead of by HTTP.",
+        values.path, _PATH, example="/var/lib/orthanc/db",
     ),
     Variable(
         "ORTHANC_USERNAME", "username", "orthanc",
@@ -195,6 +205,46 @@ VARIABLES: tuple[Variable, ...] = (
         "AUTORTHANC_DONE_UNMATCHED_RETENTION_DAYS", "done_unmatched_retention_days", "7",
         "How long records of what no rule wanted are kept; 0 keeps them permanently.",
         values.whole_number(0, 36500), _DAYS,
+    ),
+    Variable(
+        "AUTORTHANC_ALERT_AGE_S", "alert_age_s", "3600",
+        "What has waited for longer in incoming/ or deferred/ is worth an alarm.",
+        values.duration, "a number of seconds, or a duration like 30m, 12h or 2d, up to 3650d",
+    ),
+    Variable(
+        "TZ", "time_zone", "",
+        "Time zone of the hours in rules (Between); when it isn't set, the machine's, with Docker Compose UTC.",
+        values.time_zone, "a time zone of this machine, as Europe/Zurich", example="Europe/Zurich",
+    ),
+    Variable(
+        "AUTORTHANC_METRICS_FILE", "metrics_file", "",
+        "File that the numbers for Prometheus are written to, for node_exporter's textfile collector.",
+        values.path, _PATH, example="/var/lib/node_exporter/autorthanc.prom",
+    ),
+    Variable(
+        "AUTORTHANC_LOG_FORMAT", "log_format", "",
+        "How the log is written; when it isn't set, journal where it leads into systemd's, else text.",
+        values.word("text", "json", "journal"), "text, json or journal", example="json",
+    ),
+    Variable(
+        "AUTORTHANC_NOTIFY_COMMAND", "notify_command", "",
+        "Command that is run, without a shell, for each notice.",
+        values.command, "a command whose quotes are closed", example="/usr/local/bin/tell-us",
+    ),
+    Variable(
+        "AUTORTHANC_NOTIFY_URLS", "notify_urls", "",
+        "Apprise addresses that notices are sent to, with blanks between.",
+        values.secret, "text", example="'mailto://…'", is_secret=True,
+    ),
+    Variable(
+        "AUTORTHANC_PROCESSOR_NETWORK", "processor_network", "nowhere",
+        "With Docker Compose: outside lets the processor's container out of this machine, to send notices.",
+        values.word("nowhere", "outside"), "nowhere or outside",
+    ),
+    Variable(
+        "AUTORTHANC_UNCOLLECTED_AFTER_S", "uncollected_after_s", "0",
+        "A notice says what was published and still lies in the output after so long; 0 says nothing.",
+        values.duration_or_none, "0, a number of seconds, or a duration like 30m, 12h or 2d, up to 3650d",
     ),
     Variable(
         "AUTORTHANC_LOG_LEVEL", "log_level", "info",
