@@ -1,6 +1,6 @@
 """The audit log: one JSON line for each export that was made or that failed, for whoever has to account for it.
 
-*What has left must be in it.* So the line and what it tells are one atomic write: the ledger's record of the resource
+*What has left must be in it.* So the line and what it reports are one atomic write: the ledger's record of the resource
 *owes* the line (`Record.owing`) from the moment that it holds the work, and `settle` pays: it appends what is owed and
 makes that durable, then clears it from the ledger. A crash between the two repeats the line, equal in every field; it
 never loses one. While the log can't be written, nothing new leaves: `check` is asked before each export, and raises
@@ -18,6 +18,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from autorthanc_spool.spool.ledger import HeldRecord
 
 MODE = 0o640
 
-# What tells of the StudyInstanceUID: in the ledger, and in lines of earlier versions; in the log.
+# What stands for the StudyInstanceUID: in the ledger, and in lines of earlier versions; in the log.
 PLAIN, KEYED = "study_uid_sha256", "study_uid_hmac"
 
 Line = Mapping[str, Any]
@@ -47,7 +48,7 @@ class Amount:
 
 
 def line(resource: Resource, rule: str, outcome: str, amount: Amount, **more: Any) -> Line:
-    """Say what became of a rule's work on a resource: ``published``, ``forwarded``, ``deleted`` or ``failed``.
+    """Say what happened to a rule's work on a resource: ``published``, ``forwarded``, ``deleted`` or ``failed``.
 
     `more` holds `time` (UTC, ISO 8601), and what else belongs to the outcome: `destination`, `error` (a kind, no
     text). The patient doesn't appear. In the log itself, the UID's hash is keyed.
@@ -82,10 +83,10 @@ def completed(line: Line, deleted: Deleted, intended: int) -> Line:
     """Add to the line of a deletion how much of what was intended is gone; an empty line stays empty."""
     if not line:
         return {}
-    told = {"instances": deleted.instances, "bytes": deleted.size_bytes, "time": deleted.time}
+    gone = {"instances": deleted.instances, "bytes": deleted.size_bytes, "time": deleted.time}
     # Two parts of one deletion, of the same second perhaps, mustn't look like one line that a crash repeated.
     more = {"intended": intended} if deleted.instances < intended else {}
-    return {**line, **told, **more}
+    return {**line, **gone, **more}
 
 
 def _withheld(details: Mapping[str, Any]) -> dict[str, int]:
@@ -146,8 +147,8 @@ class AuditLog:
         record.write(replace(record.now, owed=()))
 
     def _append(self, path: Path, content: Line) -> None:
-        told = keyed(content, audit_key.read_or_make(self._key_file, self._owner))
-        data = (json.dumps({**told, "host": self._host}, ensure_ascii=False) + "\n").encode()
+        line = keyed(content, audit_key.read_or_make(self._key_file, self._owner))
+        data = (json.dumps({**line, "host": self._host}, ensure_ascii=False) + "\n").encode()
         descriptor = self._open(path)
         try:
             if _is_cut_short(descriptor):
@@ -166,11 +167,10 @@ class AuditLog:
             is_new = not path.exists()
             # Without waiting: somebody may have put a pipe there.
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, MODE)
-            try:
+            with ExitStack() as undo:
+                undo.callback(os.close, descriptor)
                 self._introduce(path, descriptor, is_new)
-            except BaseException:
-                os.close(descriptor)
-                raise
+                undo.pop_all()
         except OSError as error:
             raise _unavailable(path, error.strerror) from None
         return descriptor

@@ -1,7 +1,7 @@
 """The key of the audit log: 32 random bytes, made at first use, which the hashes of StudyInstanceUIDs are made with.
 
 The file holds 64 hexadecimal digits and a line feed, and only its owner may read it. Where it is lost, another is made:
-what leaves is accounted for all the same, only the lines of before can't be found by a UID any more.
+what leaves is accounted for all the same, only the lines of before can no longer be found by a UID.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read(path: Path) -> bytes | None:
 
 def _make(path: Path, owner: tuple[int, int] | None) -> bytes:
     key = os.urandom(KEY_BYTES)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(durable.own_name(path.name))
     try:
         _make_folder(path.parent, owner)
         temporary.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ def files_of(log: Path) -> list[Path]:
 
 
 def lines(files: Sequence[Path], StudyInstanceUID: str, key: bytes | None) -> Iterator[str]:
-    """Give the lines of a study as they stand. Without a key, those with the plain hash of earlier versions."""
+    """Give the lines of a study as they are. Without a key, those with the plain hash of earlier versions."""
     plain = hashlib.sha256(StudyInstanceUID.encode()).hexdigest()
     wanted = {(PLAIN, plain)} | ({(KEYED, keyed_hash(plain, key))} if key else set())
     for path in files:

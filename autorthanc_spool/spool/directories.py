@@ -1,6 +1,6 @@
 """The directories of the spool: making them, listing them, reading markers, and moving without overwriting.
 
-What the moves mean, and who may make them when, is told in `spool`.
+What the moves mean, and who may make them when, is explained in `spool`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 from autorthanc_spool.core import marker
-from autorthanc_spool.core.errors import MarkerError, SpoolUnavailable, UsageError
+from autorthanc_spool.core.errors import MarkerError, SpoolUnavailable
 from autorthanc_spool.core.marker import Marker
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk import durable
 
 # An empty or unparsable file may still be written to by a person's editor or `cp`.
 REST_S = 2.0
+# What came so long ago has rested for long when it is looked at.
+YOUNG_S = 60.0
 # So far may the clocks of two machines differ that share a spool.
 CLOCK_TOLERANCE_S = 300.0
 # Orthanc writes here as another user of the same group; the new files inherit the group.
@@ -61,7 +62,8 @@ class Directories:
             _close_clone(self.root, owner)
         for name in ("", "tmp", *(str(state) for state in State), "locks"):
             _make_directory(self.root / name, SHARED_MODE, owner)
-        for name in ("ledger", "ledger/names", "state", "state/filing", "state/rules"):
+        below = ("", "announcing", "filing", "processors", "rules", "statistics")
+        for name in ("ledger", "ledger/names", "ledger/writing", *(f"state/{one}" for one in below)):
             _make_directory(self.root / name, PRIVATE_MODE, owner)
 
     def of(self, state: State) -> Path:
@@ -73,6 +75,10 @@ class Directories:
         folder = self.of(state)
         folders = sorted(folder.glob("????-??-??")) if state is State.DONE else [folder]
         return [Item(state, name, place / name) for place in folders for name in _names(place)]
+
+    def names(self, state: State) -> list[str]:
+        """List the names of the markers of a state that isn't kept by day, oldest first."""
+        return _names(self.of(state))
 
     def read(self, item: Item) -> Marker:
         """Read a marker. Raises MarkerError when it names nothing, FileNotFoundError when it is gone."""
@@ -89,32 +95,40 @@ class Directories:
             raise known[1]
         return known[1]
 
-    def find(self, fragment: str) -> Item:
-        """Find the one marker whose name, or path below the spool, holds the fragment."""
-        if not fragment.strip():
-            raise UsageError("an empty name is part of every marker's; `autorthanc-spool list` shows what there is")
-        named = [item for state in State for item in self.items(state)]
-        wanted = shown(fragment)
-        exact = [item for item in named if wanted in map(shown, _whole_names(item))]
-        found = exact or [item for item in named if wanted in shown(f"{item.path.relative_to(self.root)}")]
-        if not found:
-            raise UsageError(f"no marker's name holds {fragment!r}; `autorthanc-spool list` shows what there is")
-        if len(found) > 1:
-            some = ", ".join(shown(f"{item.path.relative_to(self.root)}") for item in found[:4])
-            more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-            raise UsageError(f"{fragment!r} could be any of {some}{more}; name a part that only one of them has")
-        return found[0]
-
     def waiting_keys(self, *states: State) -> set[str]:
         """The keys of all resources that have a marker in one of these states."""
-        items = (item for state in states for item in self.items(state))
+        items = (self.item(state, name) for state in states for name in self.names(state))
         return {key for item in items if (key := self.key_of(item))}
+
+    def item(self, state: State, name: str) -> Item:
+        """Give the marker of this name in a state that isn't kept by day, whether it is there or not."""
+        return Item(state, name, self.of(state) / name)
+
+    def changed(self, state: State) -> Iterator[tuple[float, str]]:
+        """Find when each marker of a state came there, and its name, in no order; not of those that are kept by day.
+
+        A rename renews the change time, and `touch -d` can't set it.
+        """
+        with suppress(FileNotFoundError), os.scandir(self.of(state)) as entries:
+            for entry in entries:
+                if _is_name(entry.name):
+                    with suppress(FileNotFoundError):
+                        yield entry.stat(follow_symlinks=False).st_ctime, entry.name
 
     def next_due_s(self) -> float | None:
         """Seconds until something that lies here becomes due; None when nothing does."""
         now = self._clock()
+        # Whoever looked at them just now has judged the older ones.
+        young = [name for time_s, name in self.changed(State.INCOMING) if time_s > now - YOUNG_S]
+        unfinished = filter(self.may_be_unfinished, (self.item(State.INCOMING, name) for name in young))
+        times = [_rested_at(item) - now for item in unfinished]
+        deferred_s = self.next_deferred_s()
+        times += [] if deferred_s is None else [deferred_s]
+        return max(0.0, min(times)) if times else None
+
+    def next_deferred_s(self) -> float | None:
+        """Seconds until something in ``deferred/`` becomes due; None when nothing is there."""
         times = [self.due_in_s(item) for item in self.items(State.DEFERRED)]
-        times += [_rested_at(item) - now for item in self.items(State.INCOMING) if self.may_be_unfinished(item)]
         return max(0.0, min(times)) if times else None
 
     def due_in_s(self, item: Item) -> float:
@@ -134,10 +148,11 @@ class Directories:
 
     def is_resting(self) -> bool:
         """Whether something in ``incoming/`` is too young to be judged."""
-        return any(self.may_be_unfinished(item) and not self.has_rested(item) for item in self.items(State.INCOMING))
+        items = (self.item(State.INCOMING, name) for name in self.names(State.INCOMING))
+        return any(self.may_be_unfinished(item) and not self.has_rested(item) for item in items)
 
     def waiting(self, keys: Collection[str], *states: State) -> Iterator[Item]:
-        """Find the markers of some resources; only those whose names don't tell are read, there may be thousands."""
+        """Find the markers of some resources; only those whose names don't say are read, there may be thousands."""
         for state in states:
             folder = self.of(state)
             for name in _names(folder):
@@ -157,19 +172,23 @@ class Directories:
 
     def put(self, new_marker: Marker) -> Item:
         """Drop a new marker into ``incoming/``, as the Lua script does. Raises SpoolUnavailable."""
-        scratch = self.root / "tmp" / f".{os.getpid()}-{marker.file_name(new_marker)}"
+        scratch = self.root / "tmp" / durable.own_name(marker.file_name(new_marker))
         with durable.passing_trouble(SpoolUnavailable, "the spool"):
             scratch.unlink(missing_ok=True)
             durable.create(scratch, marker.dump(new_marker))
             path = self.relocate(scratch, State.INCOMING, marker.file_name(new_marker))
         return Item(State.INCOMING, path.name, path)
 
-    def relocate(self, source: Path, state: State, name: str) -> Path:
+    def relocate(self, source: Path, state: State, name: str, *, is_durable: bool = True) -> Path:
         """Move a file into the directory of a state, under a name that is free there."""
+        self._parsed.pop(source, None)
         while True:
             path = self.free_path(state, name)
             with suppress(FileExistsError):
-                durable.move(source, path)
+                if is_durable:
+                    durable.move(source, path)
+                else:
+                    durable.rename_exclusively(str(source), str(path))
                 return path
 
     def free_path(self, state: State, name: str) -> Path:
@@ -203,12 +222,14 @@ class Directories:
 
 
 def shown(text: str) -> str:
-    """Write a file name for a terminal or a pipe: bytes that aren't UTF-8 read ``\\xff``, whatever the locale is."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    """Write a file name on one line, for a terminal or a pipe.
 
-
-def _whole_names(item: Item) -> tuple[str, ...]:
-    return item.name, item.name.removesuffix(".json"), str(item.path), f"{item.state}/{item.name}"
+    Bytes that aren't UTF-8 read ``\\xff``, whatever the locale is; what breaks a line or can't be seen is escaped too.
+    """
+    decoded = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    if decoded.isprintable():
+        return decoded
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in decoded)
 
 
 def utc(seconds: float) -> str:
@@ -221,7 +242,11 @@ def _names(folder: Path) -> list[str]:
         names = os.listdir(folder)  # noqa: PTH208 - thousands of names, and no paths are needed of most
     except FileNotFoundError:
         return []
-    return sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
+    return sorted(filter(_is_name, names))
+
+
+def _is_name(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(".")
 
 
 def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
@@ -236,14 +261,13 @@ def _parse(item: Item, status: os.stat_result) -> Marker | MarkerError:
     except MarkerError as error:
         return error
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) or durable.is_away(error):
+            # That says nothing of the marker.
             raise
         return MarkerError(f"it can't be read: {error.strerror}; fix its owner or permissions, or remove it")
 
 
-@lru_cache(maxsize=100_000)
 def _key_in(name: str) -> str | None:
-    # Remembered, because all names are looked at for each marker that is claimed.
     named = marker.named_resource(name)
     return f"{named[0]}-{named[1]}" if named else None
 
