@@ -7,8 +7,17 @@ automation_scripts/schema/rule.schema.json does so for editors.
 from __future__ import annotations
 
 from autorthanc_spool.rules import hopeless
-from autorthanc_spool.rules.file import MAX_BYTES, parse_rule
-from autorthanc_spool.rules.matching import ConditionVerdict, Verdict, judge, unanswered
+from autorthanc_spool.rules.file import MAX_BYTES, Refuses, parse_rule
+from autorthanc_spool.rules.matching import (
+    ConditionVerdict,
+    Facts,
+    Verdict,
+    deciding_rival,
+    judge,
+    leaving,
+    matches,
+    unanswered,
+)
 from autorthanc_spool.rules.model import (
     ActionWord,
     AnonymiseOptions,
@@ -19,7 +28,7 @@ from autorthanc_spool.rules.model import (
     Rule,
     ZipOptions,
 )
-from autorthanc_spool.rules.problems import Problem, RuleError
+from autorthanc_spool.rules.problems import Problem, Refusal, RuleError
 
 __all__ = [
     "MAX_BYTES",
@@ -27,16 +36,22 @@ __all__ = [
     "AnonymiseOptions",
     "Condition",
     "ConditionVerdict",
+    "Facts",
     "Keep",
     "Kind",
     "PrivateElement",
     "Problem",
+    "Refusal",
+    "Refuses",
     "Rule",
     "RuleError",
     "Verdict",
     "ZipOptions",
+    "deciding_rival",
     "hopeless",
     "judge",
+    "leaving",
+    "matches",
     "parse_rule",
     "unanswered",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from autorthanc_spool.rules.model import ActionWord, Kind, carried_out
+from autorthanc_spool.rules.model import ActionWord, Kind, carried_out, with_implied
 from autorthanc_spool.rules.reader import Item, Reader
 
 
@@ -24,6 +24,10 @@ def check(
     if changing and _is_set(members, "StorageCommitment") and any(one.kind is Kind.SENDS for one in asked):
         hint = "Orthanc can have kept what it holds itself confirmed, and the changed files never lie in Orthanc"
         reader.wrong(members["StorageCommitment"], "false", hint, found=f"true together with {changing[0]}")
+    if "Deliver" in members and not any(one.kind is Kind.PUBLISHES for one in with_implied(asked, known)):
+        sending = " and ".join(sorted(one.word for one in asked))
+        hint = "add DOWNLOAD or ZIP, or remove it"
+        reader.wrong(members["Deliver"], "an action that publishes beside it", hint, found=f"it with {sending} alone")
     if _is_set(members, "DeleteFromOrthanc"):
         _check_deletion(reader, members, asked, changing)
 
@@ -31,7 +35,7 @@ def check(
 def _check_keys(
     reader: Reader, members: Mapping[str, Item], asked: frozenset[ActionWord], known: Sequence[ActionWord]
 ) -> None:
-    # What stands in a rule that doesn't ask for the action was meant for something; doing the rule without it would
+    # What is in a rule that doesn't ask for the action was meant for something; doing the rule without it would
     # surprise. (What an action needs is an exception, because old templates carry DestinationModality.)
     for key in dict.fromkeys(key for action in known for key in action.keys):
         owners = [action for action in known if key in action.keys]
@@ -41,7 +45,7 @@ def _check_keys(
     for action in sorted(asked):
         for key in action.needs:
             if key not in members:
-                hint = f'"{key}": "NAME" tells where to' if action.kind is Kind.SENDS else f'add "{key}"'
+                hint = f'"{key}": "NAME" says where to' if action.kind is Kind.SENDS else f'add "{key}"'
                 reader.wrong(members["Action"], "both", hint, found=f"{action}, but no {key}")
 
 
@@ -49,6 +53,9 @@ def _check_deletion(
     reader: Reader, members: Mapping[str, Item], asked: frozenset[ActionWord], changing: list[str]
 ) -> None:
     item = members["DeleteFromOrthanc"]
+    if "Series" in members and str(members["Series"].node.value).lower() == "matching":
+        hint = "the series that don't match would be gone without having been exported"
+        reader.wrong(item, "false", hint, found='true together with "Series": "matching"')
     if changing:
         hint = "the original would be gone"
         reader.wrong(item, "false", hint, found=f"true together with {changing[0]}")

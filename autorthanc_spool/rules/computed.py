@@ -1,4 +1,4 @@
-"""Attributes that stand in no file, because a DICOM node computes them when it is asked (PS3.4 section C.3.4).
+"""Attributes that are in no file, because a DICOM node computes them when it is asked (PS3.4 section C.3.4).
 
 Here they are computed from what Orthanc lists of the study and its series.
 """
@@ -20,7 +20,9 @@ def _of_study(compute: Callable[[tuple[Series, ...]], str]) -> Callable[[Resourc
     def answer(resource: Resource) -> Answer:
         if resource.study_series is None:
             return Answer(questions=Questions(siblings=True))
-        return Answer((Found(compute(resource.study_series)),), _unlisted(resource.study_series))
+        unlisted = _unlisted(resource.study_series)
+        # Of a part of it nothing can be said: neither that it is so, nor that it isn't.
+        return Answer(questions=unlisted) if unlisted else Answer((Found(compute(resource.study_series)),))
 
     return answer
 
@@ -36,7 +38,7 @@ def _sop_classes(resource: Resource) -> Answer:
 
 
 def _unlisted(series: tuple[Series, ...]) -> Questions:
-    # A series without instances stands for those of which nothing is known yet, before a study is looked at.
+    # A series without instances stands for those that nothing is known about yet, before a study is looked at.
     unknown = (one.resource_id for one in series if not one.instances and one.first_instance_tags is None)
     return Questions(first_instances=frozenset(unknown))
 

@@ -7,12 +7,12 @@ the rule. Then `make schema`, and a test looks whether reader and schema agree.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autorthanc_spool.core.dicom import Level
-from autorthanc_spool.rules import options
+from autorthanc_spool.core.template import Template
+from autorthanc_spool.rules import hours, kinds, options, templates
 from autorthanc_spool.rules.forms import (
     FLAG,
     TEXT,
@@ -28,6 +28,7 @@ from autorthanc_spool.rules.forms import (
     required,
     word_in_any_case,
 )
+from autorthanc_spool.rules.located_json import Object
 from autorthanc_spool.rules.model import ActionWord, AnonymiseOptions, Condition, Kind, ZipOptions
 from autorthanc_spool.rules.problems import one_of, quoted
 from autorthanc_spool.rules.reader import Item, Reader
@@ -103,30 +104,49 @@ _LEVEL = Field(
     "",
     "Read for compatibility; the level is that of the tag.",
 )
-_VALUE: Field[str | None] = Field(
-    "Value",
-    TEXT,
-    None,
-    "Text that the tag's value must contain, in any letter case. Empty: the tag must have a value.",
-    required=True,
-)
-TAG_FIELDS: tuple[Field[Any], ...] = (_TAG_NAME, _LEVEL, _VALUE)
+_NOT = Field("Not", FLAG, False, "true: the condition passes exactly when it would not have.")
+TAG_FIELDS: tuple[Field[Any], ...] = (_TAG_NAME, _LEVEL, *kinds.FIELDS, _NOT)
 TAG_KEYS = keys(TAG_FIELDS)
+# Where the keys of a condition belong that were written into the rule itself.
+OF_CONDITIONS = {key: f'it belongs in a condition: "Tags": [{{"TagName": …, "{key}": …}}]' for key in TAG_KEYS}
+OF_CONDITIONS["TagName"] = 'it belongs in a condition: "Tags": [{"TagName": …, "Value": …}]'
 
 
 def _condition(reader: Reader, item: Item) -> Condition | None:
-    members = reader.members(item, TAG_KEYS, required=required(TAG_FIELDS))
+    before = len(reader.problems)
+    of_rules = dict.fromkeys(KEYS, 'it belongs in the rule itself, beside "Tags"')
+    members = reader.members(item, TAG_KEYS, required=required(TAG_FIELDS), elsewhere=of_rules)
+    if not isinstance(item.node.value, Object):
+        return None
     _LEVEL.take(reader, members)
-    found, value = _TAG_NAME.take(reader, members), _VALUE.take(reader, members)
-    if found is None or value is None:
+    found, is_negated = _TAG_NAME.take(reader, members), _NOT.take(reader, members)
+    kind = _kind(reader, item, members)
+    if found is None or kind is None:
+        for field in kinds.FIELDS if found is None else ():
+            field.take(reader, members)
         return None
     from autorthanc_spool.rules import vocabulary
 
     tag_name, keyword, tag = found
-    if not vocabulary.is_free_text(tag) and any(unicodedata.category(character) == "Cc" for character in value):
-        hint = r"a backslash is written twice: \\; \n, \t and the like stand for line breaks and tabs"
-        reader.wrong(members["Value"], f"text that {tag_name} can hold", hint, found="a control character")
-    return Condition(tag_name, keyword, tag, value)
+    vr = vocabulary.value_representation(tag) or ""
+    asked = kind.read(reader, members, kinds.Tag(tag_name, vr, vocabulary.is_free_text(tag)))
+    return Condition(tag_name, keyword, tag, asked, is_negated) if asked and len(reader.problems) == before else None
+
+
+def _kind(reader: Reader, item: Item, members: Mapping[str, Item]) -> kinds.Kind | None:
+    """Find the one kind that a condition is of."""
+    asked = kinds.asked_for(members)
+    if not asked:
+        hint = f"or one of {', '.join(quoted(field.key) for field in kinds.FIELDS[1:])}"
+        missing = Item(f"{item.field}.{kinds.FIELDS[0].key}", item.node)
+        reader.wrong(missing, "this key, which must be there", hint, found="nothing")
+        return None
+    if len(asked) > 1:
+        (_, first), (_, second) = asked[:2]
+        hint = "write one condition for each"
+        reader.wrong(members[second], "one of them", hint, found=f"{quoted(first)} and {quoted(second)}")
+        return None
+    return asked[0][0]
 
 
 # Orthanc takes letters, digits, dashes and little else; a name with a slash would be another address of its REST API.
@@ -154,12 +174,12 @@ def action(known: Sequence[ActionWord]) -> Field[tuple[ActionWord, ...]]:
 
 TAGS = Field(
     "Tags",
-    list_of(Form(_condition, lambda: object_schema(TAG_FIELDS))),
+    list_of(Form(_condition, lambda: {**object_schema(TAG_FIELDS), **kinds.schema()})),
     (),
     "Every one must pass. An empty list matches everything.",
     required=True,
 )
-# Without FORWARD nobody looks at this key: old templates carry it, whatever stands there.
+# Without FORWARD nobody looks at this key: old templates carry it, whatever is there.
 DESTINATION_MODALITY = Field(
     "DestinationModality",
     Form(MODALITIES.read, dict),
@@ -183,13 +203,78 @@ DELETE_FROM_ORTHANC = Field(
     False,
     "Whether what was exported is deleted from Orthanc when everything has succeeded.",
 )
+NAME: Field[Template | None] = Field(
+    "Name",
+    Form(templates.read_name, templates.schema),
+    None,
+    "The name of what is published, instead of pid-name-examid: {PatientID}-{StudyDate}, with folders "
+    "{StudyDate:%Y-%m}/{PatientID}.",
+)
+FILES: Field[Template | None] = Field(
+    "Files",
+    Form(templates.read_files, templates.schema),
+    None,
+    "The names of the files in what is published: {SeriesNumber}-{SeriesDescription}/{InstanceNumber}. The suffix is "
+    ".dcm.",
+)
+
+# What the settings allow, they know alone: `deliver` only reads a path.
+_PATH = matching(
+    r"/(?!\.{1,2}(?:/|(?![\s\S])))[^/\x00-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|(?![\s\S])))[^/\x00-\x1f\x7f]+)*/?",
+    "the whole path of a folder, from / on",
+    "without . or .. in it",
+)
+
+
+def _deliver(reader: Reader, item: Item) -> str | None:
+    text = _PATH.read(reader, item)
+    return None if text is None else text.removesuffix("/")
+
+
+DELIVER = Field(
+    "Deliver",
+    Form(_deliver, _PATH.schema),
+    "",
+    "A folder, of those that AUTORTHANC_DELIVER_ROOTS allows, that is published into instead of the output.",
+)
+
+_HOUR = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_HOURS = matching(
+    f"(?!([0-9:]{{5}})-\\1){_HOUR}-{_HOUR}", 'two different times of day, as "20:00-06:00"', "midnight is 00:00"
+)
+
+
+def _between(reader: Reader, item: Item) -> hours.Hours | None:
+    text = _HOURS.read(reader, item)
+    return None if text is None else hours.parse(text)
+
+
+BETWEEN: Field[hours.Hours | None] = Field(
+    "Between",
+    Form(_between, _HOURS.schema),
+    None,
+    "The hours in which the rule runs, in local time (TZ), as 20:00-06:00. Outside of them, what matches waits.",
+)
+
+_SERIES = {"all": False, "matching": True}
+SAME_SERIES = Field("SameSeries", FLAG, False, "true: one and the same series must pass all conditions on series tags.")
+SERIES = Field(
+    "Series",
+    word_in_any_case(_SERIES),
+    False,
+    "Which series of a study are exported: all, or those alone that pass the rule's conditions on series tags.",
+)
+FALLBACK = Field(
+    "Fallback", FLAG, False, "true: the rule is asked only when no other active rule on its level matches."
+)
 
 
 def rows(known: Sequence[ActionWord]) -> tuple[Field[Any], ...]:
     """All rows of a rule, for the words of all actions."""
     return (
         CHECK_ON, IS_ACTIVE, COMMENT, action(known), TAGS, DESTINATION_MODALITY, COPIES, ANONYMISE, ZIP,
-        STORAGE_COMMITMENT, DELETE_FROM_ORTHANC,
+        STORAGE_COMMITMENT, DELETE_FROM_ORTHANC, SAME_SERIES, SERIES, FALLBACK, NAME, FILES, BETWEEN,
+        DELIVER,
     )  # fmt: skip
 
 

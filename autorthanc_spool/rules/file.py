@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from autorthanc_spool.rules import combinations, fields, located_json
+from autorthanc_spool.rules import combinations, fields, located_json, templates
 from autorthanc_spool.rules.located_json import NotJSON, Object
 from autorthanc_spool.rules.model import ActionWord, Rule, with_implied
-from autorthanc_spool.rules.problems import RuleError, nearest
+from autorthanc_spool.rules.problems import Refusal, RuleError, nearest
 from autorthanc_spool.rules.reader import Item, Reader, is_note
 
 # A rule takes less than a kilobyte, a long list of private elements some more; what is larger was put there by mistake.
 MAX_BYTES = 256 * 1024
 
+# Says why a path can't be delivered to, if it can't.
+Refuses = Callable[[str], Refusal | None]
+
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def parse_rule(name: str, data: bytes, known: Sequence[ActionWord]) -> Rule:
-    """Read the content of NAME.json; `known` are the words of all actions.
+def parse_rule(name: str, data: bytes, known: Sequence[ActionWord], refuses: Refuses | None = None) -> Rule:
+    """Read the content of NAME.json; `known` are the words of all actions, `refuses` judges what `Deliver` names.
 
     Raises RuleError with all problems at once.
     """
     reader = Reader()
-    root = _root(reader, data)
-    rule = _rule(reader, name, root, known) if root else None
+    root = root_of(reader, data)
+    rule = _rule(reader, name, root, known, refuses) if root else None
     if rule is None or reader.problems:
-        raise RuleError(f"{name}.json", reader.problems, is_off=root is not None and _says_off(root))
+        raise RuleError(f"{name}.json", reader.problems, is_off=root is not None and says_off(root, fields.KEYS))
     return rule
 
 
-def _root(reader: Reader, data: bytes) -> Item | None:
+def root_of(reader: Reader, data: bytes) -> Item | None:
+    """Parse a file that people write; None when nothing can be made of it, and what is wrong is noted."""
     text = _decoded(reader, data)
     if text is None:
         return None
@@ -64,8 +68,8 @@ def _decoded(reader: Reader, data: bytes) -> str | None:
     return data.decode(errors="replace")
 
 
-def _says_off(root: Item) -> bool:
-    """Whether the file, in spite of its problems, says clearly that the rule isn't active.
+def says_off(root: Item, keys: Collection[str]) -> bool:
+    """Whether a file with these keys, in spite of its problems, says clearly that it isn't active.
 
     What looks like a mistyped ``"IsActive": true`` doesn't: then what the rule wants must wait until it is fixed.
     """
@@ -75,20 +79,23 @@ def _says_off(root: Item) -> bool:
     flags = [member.node.value for member in members if member.key == "IsActive"]
     if flags:
         return all(flag is False for flag in flags)
-    others = [member.key for member in members if member.key not in fields.KEYS and not is_note(member.key)]
+    others = [member.key for member in members if member.key not in keys and not is_note(member.key)]
     return not any(nearest(key, ["IsActive"]) for key in others)
 
 
-def _rule(reader: Reader, name: str, root: Item, known: Sequence[ActionWord]) -> Rule:
-    members = reader.members(root, fields.KEYS, required=fields.REQUIRED)
+def _rule(reader: Reader, name: str, root: Item, known: Sequence[ActionWord], refuses: Refuses | None) -> Rule:
+    members = reader.members(root, fields.KEYS, required=fields.REQUIRED, elsewhere=fields.OF_CONDITIONS)
     asked = _asked(reader, members, known)
     combinations.check(reader, members, asked, known)
     keys = {key for action in asked for key in (*action.keys, *action.needs)}
+    level, publication = fields.CHECK_ON.take(reader, members), fields.NAME.take(reader, members)
+    if publication:
+        templates.check_level(reader, members["Name"], publication, level)
     anonymise = fields.ANONYMISE.take(reader, members)
     archive = fields.ZIP.take(reader, members)
     return Rule(
         name=name,
-        check_on=fields.CHECK_ON.take(reader, members),
+        check_on=level,
         is_active=fields.IS_ACTIVE.take(reader, members),
         comment=fields.COMMENT.take(reader, members),
         actions=with_implied(asked, known),
@@ -99,6 +106,13 @@ def _rule(reader: Reader, name: str, root: Item, known: Sequence[ActionWord]) ->
         zip=archive if "Zip" in keys else None,
         storage_commitment=fields.STORAGE_COMMITMENT.take(reader, members),
         delete_from_orthanc=fields.DELETE_FROM_ORTHANC.take(reader, members),
+        publication=publication,
+        files=fields.FILES.take(reader, members),
+        between=fields.BETWEEN.take(reader, members),
+        same_series=fields.SAME_SERIES.take(reader, members),
+        selects_series=fields.SERIES.take(reader, members),
+        is_fallback=fields.FALLBACK.take(reader, members),
+        deliver=_delivered(reader, members, refuses),
     )
 
 
@@ -107,6 +121,13 @@ def _asked(reader: Reader, members: Mapping[str, Item], known: Sequence[ActionWo
     before = len(reader.problems)
     asked = fields.action(known).take(reader, members)
     return frozenset(asked) if len(reader.problems) == before else frozenset()
+
+
+def _delivered(reader: Reader, members: Mapping[str, Item], refuses: Refuses | None) -> str:
+    path = fields.DELIVER.take(reader, members)
+    if path and refuses and (refusal := refuses(path)):
+        reader.wrong(members["Deliver"], refusal.expected, refusal.hint, found=refusal.found)
+    return path
 
 
 def _destinations(reader: Reader, members: Mapping[str, Item]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class Form(Generic[T_co]):
 
 @dataclass(frozen=True)
 class Field(Generic[T_co]):
-    """A key of an object: the row from which it is read, and told to editors."""
+    """A key of an object: the row from which it is read, and described to editors."""
 
     key: str
     form: Form[T_co]
@@ -56,7 +56,7 @@ def matching(pattern: str, expected: str, hint: str | None = None) -> Form[str]:
     whole = re.compile(pattern)
     return Form(
         lambda reader, item: reader.matching(item, whole, expected, hint),
-        lambda: {"type": "string", "pattern": _whole(pattern)},
+        lambda: {"type": "string", "pattern": whole_text(pattern)},
     )
 
 
@@ -131,9 +131,10 @@ def in_any_case(words: Iterable[str]) -> Schema:
     """Words in any letter case; the list is what an editor offers."""
     listed = list(words)
     spelled = "|".join("".join(f"[{letter.upper()}{letter.lower()}]" for letter in one) for one in listed)
-    return {"type": "string", "anyOf": [{"enum": listed}, {"pattern": _whole(spelled)}]}
+    return {"type": "string", "anyOf": [{"enum": listed}, {"pattern": whole_text(spelled)}]}
 
 
-def _whole(pattern: str) -> str:
+def whole_text(pattern: str) -> str:
+    """Have a pattern match a text from its beginning to its end."""
     # `$` would let a line break pass in Python, and `\Z` is unknown to ECMA-262.
     return rf"^(?:{pattern})(?![\s\S])"

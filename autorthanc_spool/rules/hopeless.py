@@ -8,14 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from types import MappingProxyType
+from typing import Any, cast
 
 from autorthanc_spool.core.dicom import Level
-from autorthanc_spool.rules import located_json, terms
+from autorthanc_spool.rules import located_json, terms, values
+from autorthanc_spool.rules.asked import Contains, ContainsAny, Equals, Within
 from autorthanc_spool.rules.located_json import Array, Node, Object
-from autorthanc_spool.rules.matching import comparable
-from autorthanc_spool.rules.model import Condition, Rule
+from autorthanc_spool.rules.model import Condition, Kind, Rule
 from autorthanc_spool.rules.problems import Problem, nearest, one_of, quoted
+from autorthanc_spool.rules.values import comparable
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,20 @@ _MOST_CHARACTERS = {
 }  # fmt: skip
 _SINGLE_VALUED = {"LT", "ST"}
 
+# What the limits of a VR are, and how that is said.
+_A_NUMBER = (Decimal, "a number")
+_LIMITS: Mapping[str, tuple[type, str]] = MappingProxyType(
+    {
+        "DA": (date, "a date, as 2026-01-31 or -30d"),
+        "TM": (time, "a time, as 09:30"),
+        "AS": (Decimal, "a number of years"),
+    }
+    | dict.fromkeys(values.NUMBERS, _A_NUMBER)
+)
+
 
 def warnings(rule: Rule, data: bytes, destinations: Collection[str] | None = None) -> tuple[Problem, ...]:
-    """Tell what in a valid rule can't match or arrive; `data` is its file.
+    """Find what in a valid rule can't match or arrive; `data` is its file.
 
     `destinations` are the names of all modalities that are known; None when that isn't asked.
     """
@@ -68,6 +83,8 @@ def warnings(rule: Rule, data: bytes, destinations: Collection[str] | None = Non
     found = [
         problem for index, (one, node) in enumerate(written) for problem in _of_condition(one, node, f"Tags[{index}]")
     ]
+    found += _of_selection(rule, root)
+    found += _of_names(rule, root)
     found += _of_modalities(rule, _items(_member(root, "Tags")))
     if destinations is not None:
         found += _of_destinations(rule, _member(root, "DestinationModality"), destinations)
@@ -77,35 +94,77 @@ def warnings(rule: Rule, data: bytes, destinations: Collection[str] | None = Non
 def _of_condition(condition: Condition, node: Node, field: str) -> Iterator[Problem]:
     if condition.tag in terms.IN_NO_FILE:
         line = _member(node, "TagName").line
-        expected = "a tag that stands in files"
+        expected = "a tag that is in files"
         yield Problem(line, f"{field}.TagName", "one that is only asked for in queries", expected)
         return
-    line = _member(node, "Value").line
-    for found, expected, hint in _faults(condition):
-        yield Problem(line, f"{field}.Value", found, expected, hint)
-        return
+    for key, written, text in _texts(condition, node):
+        for found, expected, hint in _faults(condition, text, is_whole=isinstance(condition.asked, Equals)):
+            yield Problem(written.line, f"{field}.{key}", found, expected, hint)
+            break
+    if isinstance(condition.asked, Within):
+        for key, found, expected, hint in _faults_of_limits(condition, condition.asked):
+            yield Problem(_member(node, key).line, f"{field}.{key}", found, expected, hint)
 
 
-def _faults(condition: Condition) -> Iterator[tuple[str, str, str | None]]:
-    """All that is wrong with a value: found, expected, hint. The first is told, the others follow from it."""
+def _texts(condition: Condition, node: Node) -> Iterator[tuple[str, Node, str]]:
+    """The texts that a condition compares with: where each is written, and what it is."""
+    asked = condition.asked
+    if isinstance(asked, Contains):
+        yield "Value", _member(node, "Value"), asked.value
+    elif isinstance(asked, (ContainsAny, Equals)):
+        key = "AnyOf" if isinstance(asked, ContainsAny) else "Equals"
+        written = _items(_member(node, key))
+        if written:
+            yield from (
+                (f"{key}[{index}]", one, text)
+                for index, (one, text) in enumerate(zip(written, asked.texts, strict=True))
+            )
+        else:
+            yield key, _member(node, key), asked.texts[0]
+
+
+def _faults_of_limits(condition: Condition, asked: Within) -> Iterator[tuple[str, str, str, str | None]]:
+    """Limits between which nothing lies, or of a kind that the values never have."""
+    least, most = asked.at_least, asked.at_most
+    if least and most:
+        # Days before today are written as such a number; with a date beside them, that depends on today.
+        is_same = isinstance(least.moment, timedelta) is isinstance(most.moment, timedelta)
+        is_after = isinstance(least.moment, timedelta)
+        lower, upper = (most.moment, least.moment) if is_after else (least.moment, most.moment)
+        if is_same and cast("Any", lower) > cast("Any", upper):
+            yield "AtMost", "less than AtLeast", "as much or more, as nothing lies between", "exchange the two"
+            return
+    for key, bound in (("AtLeast", least), ("AtMost", most)):
+        fit = _LIMITS.get(asked.vr)
+        if bound and fit and bound.kind is not fit[0]:
+            yield key, f"a limit that values of {condition.tag_name} can't be compared with", fit[1], None
+            return
+
+
+def _faults(condition: Condition, value: str, *, is_whole: bool = False) -> Iterator[tuple[str, str, str | None]]:
+    """All that is wrong with a value: found, expected, hint. The first is reported, the others follow from it."""
     from autorthanc_spool.rules import vocabulary
 
-    value, vr = condition.value, vocabulary.value_representation(condition.tag) or ""
-    if value != value.strip():
+    vr = vocabulary.value_representation(condition.tag) or ""
+    if is_whole and not value.strip():
+        yield "nothing", "a value", 'an absent or empty value passes "Present": false alone'
+    if not is_whole and value != value.strip():
         yield "blanks at its ends", "text that begins and ends with what is looked for", "they count: remove them"
-    yield from _wildcards(condition)
-    yield from _unknown_terms(condition.tag, value)
+    yield from _wildcards(condition, value)
+    yield from _unknown_terms(condition.tag, value, is_whole=is_whole)
     form = _FORMS.get(vr)
-    if form and not form.pattern.fullmatch(value):
+    is_read = is_whole and vr in ("DA", "TM") and (values.day if vr == "DA" else values.hour)(value.strip()) is not None
+    if form and not is_read and not form.pattern.fullmatch(value):
         yield "other characters than its values have", form.expected, form.hint
+    elif is_whole and vr in ("DA", "TM") and not is_read:
+        yield "a part of a value", "the whole of it", 'write it whole, or use "Value"'
     limit = _MOST_CHARACTERS.get(vr)
     parts = [value] if vr in _SINGLE_VALUED else value.split("\\")
     if limit and any(len(part) > limit for part in parts):
         yield f"more than {limit} characters", f"at most as many as a value of {condition.tag_name} may have", None
 
 
-def _wildcards(condition: Condition) -> Iterator[tuple[str, str, str | None]]:
-    value = condition.value
+def _wildcards(condition: Condition, value: str) -> Iterator[tuple[str, str, str | None]]:
     if condition.tag in terms.WITH_ASTERISK:
         value = value.replace("*", "")
     for sign in "*?":
@@ -116,19 +175,21 @@ def _wildcards(condition: Condition) -> Iterator[tuple[str, str, str | None]]:
         yield '"|"', "text that the tag's value contains", '"|" stands for itself; write one rule for each value'
 
 
-def _unknown_terms(tag: str, value: str) -> Iterator[tuple[str, str, str | None]]:
+def _unknown_terms(tag: str, value: str, *, is_whole: bool) -> Iterator[tuple[str, str, str | None]]:
     if tag == terms.MODALITIES_IN_STUDY:
-        unknown = [part for part in value.split("\\") if not _fits(part, terms.MODALITIES)]
+        unknown = [part for part in value.split("\\") if not _fits(part, terms.MODALITIES, is_whole=is_whole)]
         if unknown:
             yield "what is not a modality", "defined terms of DICOM, as MR", _meant(unknown[0])
-    elif tag == terms.MODALITY and not _fits(value, terms.MODALITIES):
+    elif tag == terms.MODALITY and not _fits(value, terms.MODALITIES, is_whole=is_whole):
         yield "what is not a modality", "a defined term of DICOM, as MR", _meant(value)
-    elif tag in terms.VALUES and not _fits(value, terms.VALUES[tag]):
+    elif tag in terms.VALUES and not _fits(value, terms.VALUES[tag], is_whole=is_whole):
         yield "a value that DICOM doesn't have there", one_of(terms.VALUES[tag]), None
 
 
-def _fits(value: str, values: Collection[str]) -> bool:
-    return any(comparable(value) in comparable(one) for one in values)
+def _fits(value: str, known: Collection[str], *, is_whole: bool = False) -> bool:
+    if is_whole:
+        return comparable(value).strip() in {comparable(one) for one in known}
+    return any(comparable(value) in comparable(one) for one in known)
 
 
 def _meant(value: str) -> str | None:
@@ -139,7 +200,11 @@ def _meant(value: str) -> str | None:
 
 def _of_modalities(rule: Rule, nodes: tuple[Node, ...]) -> Iterator[Problem]:
     """Find two modalities that one series must have; on a study, each may be that of another series."""
-    asked = [(index, one.value) for index, one in enumerate(rule.conditions) if one.tag == terms.MODALITY]
+    asked = [
+        (index, one.asked.value)
+        for index, one in enumerate(rule.conditions)
+        if one.tag == terms.MODALITY and isinstance(one.asked, Contains) and not one.is_negated
+    ]
     if rule.check_on is not Level.SERIES or not all(_fits(value, terms.MODALITIES) for _, value in asked):
         return
     if asked and not any(all(_fits(value, [term]) for _, value in asked) for term in terms.MODALITIES):
@@ -147,6 +212,36 @@ def _of_modalities(rule: Rule, nodes: tuple[Node, ...]) -> Iterator[Problem]:
         hint = "write one rule for each"
         line = _member(nodes[index], "Value").line
         yield Problem(line, f"Tags[{index}].Value", "another modality", "one, as a series has only one", hint)
+
+
+def _of_selection(rule: Rule, root: Node) -> Iterator[Problem]:
+    """Find keys that choose series and have nothing to choose from, or leave out whole studies."""
+    of_series = [index for index, one in enumerate(rule.conditions) if one.of_series]
+    keys = {"SameSeries": rule.same_series, "Series": rule.selects_series}
+    for key, is_set in keys.items():
+        line = _member(root, key).line
+        if is_set and rule.check_on is Level.SERIES:
+            yield Problem(line, key, "a rule on series", '"CheckOn": "Study"', "on a series it has no effect")
+        elif is_set and not of_series:
+            yield Problem(line, key, "no condition on a series tag", "one", "without one it has no effect")
+    negated = [index for index in of_series if rule.conditions[index].inverts]
+    if negated and rule.selects_series and not rule.same_series and rule.check_on is Level.STUDY:
+        line = _items(_member(root, "Tags"))[negated[0]].line
+        hint = 'with "SameSeries": true, only such series are left out'
+        found = "a negated condition: one series that it is about leaves the whole study out"
+        yield Problem(line, f"Tags[{negated[0]}]", found, '"SameSeries": true beside "Series": "matching"', hint)
+
+
+def _of_names(rule: Rule, root: Node) -> Iterator[Problem]:
+    """Find templates that name nothing that is published, and files that digits alone would tell apart."""
+    for key, template in (("Name", rule.publication), ("Files", rule.files)):
+        if template and not rule.publishes:
+            found = f"a rule that only sends ({', '.join(rule.words(Kind.SENDS))})"
+            yield Problem(_member(root, key).line, key, found, "DOWNLOAD or ZIP", "without one it has no effect")
+    if rule.files and not rule.files.tags.keys() - terms.STUDY_KEYWORDS - terms.WHOLE_SERIES_KEYWORDS:
+        hint = "without one, only digits behind the name tell the files of a series apart"
+        found, expected = "nothing of a single image", "{InstanceNumber}, {SOPInstanceUID} or the like"
+        yield Problem(_member(root, "Files").line, "Files", found, expected, hint)
 
 
 def _of_destinations(rule: Rule, node: Node, known: Collection[str]) -> Iterator[Problem]:

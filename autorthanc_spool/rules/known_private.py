@@ -12,7 +12,7 @@ from autorthanc_spool.rules.model import AnonymiseOptions, PrivateElement
 
 _NIBABEL = "nibabel's documentation of Siemens CSA headers"
 _PYDICOM = "pydicom's dictionary of private elements"
-_DCM4CHE = "dcm4che's dictionary of private elements, issue 724"
+_DCM4CHE = "dcm4che's dictionary of private elements"
 _GDCM = "GDCM's mailing list, July 2008"
 
 
@@ -69,7 +69,7 @@ _BY_ELEMENT = {PrivateElement(row.creator, row.group, row.element): row for row 
 
 
 def warnings(options: AnonymiseOptions | None) -> Iterator[str]:
-    """Tell what is known of the private elements that a rule calls safe, one sentence each."""
+    """Say what is known of the private elements that a rule calls safe, one sentence each."""
     for safe in options.safe_private if options else ():
         row = _BY_ELEMENT.get(safe)
         if row:

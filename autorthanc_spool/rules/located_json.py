@@ -147,7 +147,7 @@ class _Parser:
         return Array(tuple(items))
 
     def _comma_before(self, closing: str, is_due: bool) -> None:
-        """Take the comma that stands between two values, and see that there is a second one."""
+        """Take the comma between two values, and see that there is a second one."""
         if not is_due:
             return
         expected = f'"," or "{closing}"'

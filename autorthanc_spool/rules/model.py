@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
+from functools import cached_property
 from typing import Any, Literal
 
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Level
+from autorthanc_spool.core.template import Template
+from autorthanc_spool.rules.asked import Asked
+from autorthanc_spool.rules.hours import Hours
+from autorthanc_spool.rules.terms import LISTED_KEYWORDS, STUDY_KEYWORDS
 
 
 class Kind(Enum):
@@ -66,8 +71,8 @@ class PrivateElement:
 class AnonymiseOptions:
     """How a rule anonymises. `pseudonym_table` is a file name beside the rules, `fixed` is keyword and value.
 
-    `issuer` says whether one PatientID of two issuers is one patient or two, `malformed` what becomes of a file that
-    can't be read.
+    `issuer` says whether one PatientID of two issuers is one patient or two, `malformed` what happens to a file that
+    can't be read. `recode` redacts lossy compressed images, too; `detect` says what is done about text in pixels.
     """
 
     project: str
@@ -75,7 +80,9 @@ class AnonymiseOptions:
     safe_private: tuple[PrivateElement, ...] = ()
     pseudonym_table: str | None = None
     fixed: tuple[tuple[str, str], ...] = ()
-    burned_in: Literal["withhold", "allow"] = "withhold"
+    burned_in: Literal["withhold", "allow", "redact"] = "withhold"
+    recode: bool = False
+    detect: Literal["check", "blackout"] | None = None
     structured: Literal["withhold", "clean"] = "withhold"
     issuer: Literal["ignore", "apart"] = "ignore"
     malformed: Literal["fail", "withhold"] = "fail"
@@ -94,7 +101,7 @@ class ZipOptions:
 
 @dataclass(frozen=True)
 class Condition:
-    """One tag that must hold a value.
+    """What is asked of one tag.
 
     `tag_name` is as written, `tag` is ``gggg,eeee`` in lower case; `keyword` is None where the dictionary has none.
     """
@@ -102,7 +109,23 @@ class Condition:
     tag_name: str
     keyword: str | None
     tag: str
-    value: str
+    asked: Asked
+    is_negated: bool = False
+
+    @cached_property
+    def inverts(self) -> bool:
+        """Whether it passes where no value passes."""
+        return self.is_negated is not self.asked.is_negative
+
+    @cached_property
+    def of_series(self) -> bool:
+        """Whether it is about series: all attributes are, but those of patient and study."""
+        return self.keyword not in STUDY_KEYWORDS
+
+    @property
+    def wanted(self) -> Mapping[str, Any]:
+        """What is wanted, as it is written in a rule file."""
+        return {"Not": True, **self.asked.wanted} if self.is_negated else self.asked.wanted
 
 
 @dataclass(frozen=True)
@@ -110,7 +133,7 @@ class Rule:
     """A valid rule.
 
     `actions` are those asked for and implied; `anonymise` and `zip` are there exactly if the rule does so, with the
-    defaults filled in.
+    defaults filled in. `deliver` is the path that it publishes into, "" for the output.
     """
 
     name: str
@@ -125,10 +148,33 @@ class Rule:
     zip: ZipOptions | None = None
     storage_commitment: bool = False
     delete_from_orthanc: bool = False
+    publication: Template | None = None
+    files: Template | None = None
+    between: Hours | None = None
+    same_series: bool = False
+    selects_series: bool = False
+    is_fallback: bool = False
+    deliver: str = ""
+
+    @cached_property
+    def cheapest_first(self) -> tuple[Condition, ...]:
+        """The conditions, first those on what Orthanc always lists: where one of them fails, no other is looked at."""
+        return tuple(sorted(self.conditions, key=lambda one: one.keyword not in LISTED_KEYWORDS))
+
+    @cached_property
+    def tags_of_files(self) -> frozenset[str]:
+        """The tags that it asks for beside what Orthanc always lists."""
+        return frozenset(one.tag for one in self.conditions if one.keyword not in LISTED_KEYWORDS)
+
+    @cached_property
+    def asks_files_only(self) -> bool:
+        """Whether these can fail only by what a file says: not where one is negated, nor where series are chosen."""
+        negated = any(one.inverts for one in self.conditions if one.tag in self.tags_of_files)
+        return not (negated or self.same_series or self.selects_series)
 
     @property
     def folder(self) -> str:
-        """The rule's folder below the output."""
+        """The rule's folder below the output, or below what it delivers to."""
         return naming.rule_folder(self.name)
 
     @property
@@ -160,6 +206,7 @@ class Rule:
             content["anonymise"] = _anonymise_content(self.anonymise)
         if self.zip and self.zip != ZipOptions():
             content["zip"] = {"compression": self.zip.compression}
+        content |= self._selection()
         return _digest(content)
 
     def sending_digest(self) -> str:
@@ -169,7 +216,14 @@ class Rule:
             content["anonymise"] = _anonymise_content(self.anonymise)
         if self.storage_commitment:
             content["commitment"] = True
+        content |= self._selection()
         return _digest(content)
+
+    def _selection(self) -> dict[str, Any]:
+        """Where conditions choose the series that leave, they shape what leaves."""
+        if not self.selects_series:
+            return {}
+        return {"series": [[one.tag, dict(one.wanted)] for one in self.conditions if one.of_series]}
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -196,6 +250,8 @@ def _anonymise_content(options: AnonymiseOptions) -> dict[str, Any]:
         "pseudonym_table": options.pseudonym_table,
         "fixed": dict(options.fixed),
         "burned_in": options.burned_in if options.burned_in != "withhold" else None,
+        "recode": options.recode,
+        "detect": options.detect,
         "structured": options.structured if options.structured != "withhold" else None,
         "issuer": options.issuer if options.issuer != "ignore" else None,
         "malformed": options.malformed if options.malformed != "fail" else None,

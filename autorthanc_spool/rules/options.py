@@ -6,9 +6,11 @@ An option is one row: key, form, default, and what editors show of it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from autorthanc_spool.rules.forms import (
+    FLAG,
     Field,
     Form,
     Schema,
@@ -24,7 +26,10 @@ from autorthanc_spool.rules.located_json import Array
 from autorthanc_spool.rules.model import AnonymiseOptions, Keep, PrivateElement, ZipOptions
 from autorthanc_spool.rules.reader import Item, Reader
 
-_BURNED_IN: dict[str, Literal["withhold", "allow"]] = {"withhold": "withhold", "allow": "allow"}
+_BURNED_IN: dict[str, Literal["withhold", "allow", "redact"]] = {
+    "withhold": "withhold", "allow": "allow", "redact": "redact",
+}  # fmt: skip
+_DETECT: dict[str, Literal["check", "blackout"]] = {"check": "check", "blackout": "blackout"}
 _STRUCTURED: dict[str, Literal["withhold", "clean"]] = {"withhold": "withhold", "clean": "clean"}
 _ISSUER: dict[str, Literal["ignore", "apart"]] = {"ignore": "ignore", "apart": "apart"}
 _MALFORMED: dict[str, Literal["fail", "withhold"]] = {"fail": "fail", "withhold": "withhold"}
@@ -156,16 +161,33 @@ _PSEUDONYM_TABLE: Field[str | None] = Field(
     "A CSV file beside the rules, with the columns PatientID and Pseudonym.",
 )
 _SET = Field("Set", Form(_fixed, _fixed_schema), (), "Fixed values for ClinicalTrial… attributes.")
-_BURNED = Field("BurnedIn", word(_BURNED_IN), "withhold", "What becomes of images that may show the patient's name.")
-_REPORTS = Field("Structured", word(_STRUCTURED), "withhold", "What becomes of structured reports.")
+_BURNED = Field(
+    "BurnedIn",
+    word(_BURNED_IN),
+    "withhold",
+    "What happens to images that may show the patient's name. redact: black out what regions of ultrasound and "
+    "pixel_regions/*.json say, and withhold what neither knows.",
+)
+_RECODE = Field(
+    "Recode", FLAG, False, "true: lossy compressed images are redacted, too, and stored uncompressed; with redact."
+)
+_DETECTION: Field[Literal["check", "blackout"] | None] = Field(
+    "Detect",
+    word(_DETECT),
+    None,
+    "Look for text in the pixels. check: withhold images that show a name, an identifier or a date of their file. "
+    "blackout: black out all text; with redact.",
+)
+_REPORTS = Field("Structured", word(_STRUCTURED), "withhold", "What happens to structured reports.")
 
 _ISSUERS = Field(
     "Issuer", word(_ISSUER), "ignore", "apart: one PatientID of two issuers is two patients; not with PseudonymTable."
 )
-_UNREADABLE = Field("Malformed", word(_MALFORMED), "fail", "What becomes of files that can't be read.")
+_UNREADABLE = Field("Malformed", word(_MALFORMED), "fail", "What happens to files that can't be read.")
 
 ANONYMISE_FIELDS: tuple[Field[Any], ...] = (
-    _KEEP, _SAFE_PRIVATE, _PROJECT, _PSEUDONYM_TABLE, _ISSUERS, _SET, _BURNED, _REPORTS, _UNREADABLE,
+    _KEEP, _SAFE_PRIVATE, _PROJECT, _PSEUDONYM_TABLE, _ISSUERS, _SET, _BURNED, _RECODE, _DETECTION,
+    _REPORTS, _UNREADABLE,
 )  # fmt: skip
 ANONYMISE_KEYS = keys(ANONYMISE_FIELDS)
 
@@ -183,23 +205,43 @@ def anonymise(reader: Reader, item: Item) -> AnonymiseOptions:
     if issuer == "apart" and "PseudonymTable" in members:
         hint = "a table knows patients by their PatientID alone"
         reader.wrong(members["Issuer"], 'no "apart" beside PseudonymTable', hint, found='"apart"')
+    burned_in, recode = _BURNED.take(reader, members), _RECODE.take(reader, members)
+    detect = _DETECTION.take(reader, members)
+    _check_redaction(reader, members, burned_in, recode=recode, detect=detect)
     return AnonymiseOptions(
         project=_PROJECT.take(reader, members),
         keep=_KEEP.take(reader, members),
         safe_private=tuple(sorted({*_SAFE_PRIVATE.take(reader, members)})),
         pseudonym_table=_PSEUDONYM_TABLE.take(reader, members),
         fixed=_SET.take(reader, members),
-        burned_in=_BURNED.take(reader, members),
+        burned_in=burned_in,
+        recode=recode,
+        detect=detect,
         structured=_REPORTS.take(reader, members),
         issuer=issuer,
         malformed=_UNREADABLE.take(reader, members),
     )
 
 
+def _check_redaction(reader: Reader, members: Mapping[str, Item], burned_in: str, *, recode: bool, detect: Any) -> None:
+    """Refuse what means nothing unless images are redacted."""
+    if burned_in == "redact":
+        return
+    hint = 'add "BurnedIn": "redact", or remove it'
+    if recode:
+        reader.wrong(members["Recode"], "false", hint, found='true without "BurnedIn": "redact"')
+    if detect == "blackout":
+        reader.wrong(members["Detect"], '"check"', hint, found='"blackout" without "BurnedIn": "redact"')
+
+
 def anonymise_schema() -> Schema:
     """Describe the options of ANONYMISE."""
     both = {"required": ["Issuer", "PseudonymTable"], "properties": {"Issuer": {"const": "apart"}}}
-    return {**object_schema(ANONYMISE_FIELDS), "not": both}
+    redacts = {"required": ["BurnedIn"], "properties": {"BurnedIn": {"const": "redact"}}}
+    recodes = {"required": ["Recode"], "properties": {"Recode": {"const": True}}}
+    blackens = {"required": ["Detect"], "properties": {"Detect": {"const": "blackout"}}}
+    needed = {"if": {"anyOf": [recodes, blackens]}, "then": redacts}
+    return {**object_schema(ANONYMISE_FIELDS), "not": both, **needed}
 
 
 def archive(reader: Reader, item: Item) -> ZipOptions:

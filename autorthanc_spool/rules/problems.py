@@ -1,4 +1,4 @@
-"""What can be wrong with a rule file, told so that a person can fix it."""
+"""What can be wrong with a rule file, written so that a person can fix it."""
 
 from __future__ import annotations
 
@@ -39,19 +39,28 @@ class Problem:
         return f"{field}found {self.found}, expected {self.expected}{hint}"
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """Why a value that is written rightly can't be taken here, where only the settings or the machine can tell."""
+
+    found: str
+    expected: str
+    hint: str | None = None
+
+
 class RuleError(SpoolError):
     """A rule file is invalid: all its problems, in the order of their lines.
 
-    `is_off` tells that the file, with all its problems, says clearly that the rule isn't active.
+    `is_off` says that the file, with all its problems, makes clear that the rule isn't active.
     """
 
     def __init__(self, file: str, problems: Iterable[Problem], *, is_off: bool = False) -> None:
         self.file = "".join(character if character.isprintable() else "\ufffd" for character in file)
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
         self.is_off = is_off
-        super().__init__("\n".join(self._told(problem) for problem in self.problems))
+        super().__init__("\n".join(self._line(problem) for problem in self.problems))
 
-    def _told(self, problem: Problem) -> str:
+    def _line(self, problem: Problem) -> str:
         place = f"{self.file}:{problem.line}" if problem.line else self.file
         return f"{place}: {problem}"
 

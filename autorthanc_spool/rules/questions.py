@@ -30,7 +30,8 @@ NONE = Questions()
 
 def all_of(questions: Iterable[Questions]) -> Questions:
     """Ask them all, and what is in several once."""
-    asked = [one for one in questions if one is not NONE]
+    # Mostly they are one and the same.
+    asked = {id(one): one for one in questions if one is not NONE}.values()
     if not asked:
         return NONE
     return Questions(

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from autorthanc_spool.rules.located_json import Array, Node, Number, Object
-from autorthanc_spool.rules.problems import Problem, did_you_mean, one_of, quoted
+from autorthanc_spool.rules.problems import Problem, did_you_mean, nearest, one_of, quoted
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Reader:
         self.problems.append(Problem(line, field, found, expected, hint))
 
     def wrong(self, item: Item, expected: str, hint: str | None = None, found: str | None = None) -> None:
-        """Note that a value isn't what it must be; unless told otherwise, its kind is named and not its content."""
+        """Note that a value isn't what it must be; unless `found` is given, its kind is named and not its content."""
         self.note(item.node.line, item.field, found or _kind(item.node), expected, hint)
 
     def hint(self, make: Callable[[], str | None]) -> str | None:
@@ -48,9 +48,17 @@ class Reader:
         return make() if self._hints <= _MAX_HINTS else None
 
     def members(
-        self, item: Item, keys: Sequence[str], required: Iterable[str] = (), expected: str | None = None
+        self,
+        item: Item,
+        keys: Sequence[str],
+        required: Iterable[str] = (),
+        expected: str | None = None,
+        elsewhere: Mapping[str, str] | None = None,
     ) -> dict[str, Item]:
-        """Take the members of an object without the notes; keys must be known, and be there once."""
+        """Take the members of an object without the notes; keys must be known, and be there once.
+
+        `elsewhere` has hints for keys that belong in another object.
+        """
         if not isinstance(item.node.value, Object):
             self.wrong(item, "an object: {…}")
             return {}
@@ -59,14 +67,14 @@ class Reader:
         for member in item.node.value.members:
             field = _path(item.field, member.key)
             if member.key in lines:
-                where = f"it once, and it stands in line {lines[member.key]} already"
+                where = f"it once, and it is in line {lines[member.key]} already"
                 self.note(member.line, field, "a repeated key", where, "delete one of the two")
                 continue
             lines[member.key] = member.line
             if member.key in keys:
                 found[member.key] = Item(field, member.node)
             elif not is_note(member.key):
-                hint = self.hint(partial(did_you_mean, member.key, keys))
+                hint = self.hint(partial(_meant, member.key, keys, elsewhere or {}))
                 self.note(member.line, field, "an unknown key", expected or one_of(keys), hint)
         for key in required:
             if key not in lines:
@@ -132,6 +140,11 @@ def take(members: Mapping[str, Item], key: str, read: Callable[[Item], T | None]
     """Read a member; what is missing or wrong gives the default."""
     found = read(members[key]) if key in members else None
     return default if found is None else found
+
+
+def _meant(key: str, keys: Iterable[str], elsewhere: Mapping[str, str]) -> str | None:
+    found = nearest(key, [*elsewhere, *keys])
+    return elsewhere.get(found or "") or did_you_mean(key, keys)
 
 
 def is_note(key: str) -> bool:

@@ -49,7 +49,7 @@ VALUES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-# What is asked for in a query, and stands neither in a file nor is known here (PS3.4 sections C.3.4 and C.4.1).
+# What is asked for in a query, and is neither in a file nor known here (PS3.4 sections C.3.4 and C.4.1).
 IN_NO_FILE = frozenset(
     {
         "0008,0052",  # QueryRetrieveLevel
@@ -64,3 +64,51 @@ IN_NO_FILE = frozenset(
 
 # In these names of pulse sequences, vendors begin with an asterisk (SequenceName, PulseSequenceName).
 WITH_ASTERISK = frozenset({"0018,0024", "0018,9005"})
+
+# Attributes of the patient and of the study: those of the modules Patient, Clinical Trial Subject, General Study,
+# Patient Study and Clinical Trial Study (PS3.3 sections C.7.1 and C.7.2), what Orthanc keeps with a study, and what is
+# computed of a whole study. All others are the series'.
+_OF_STUDY = """
+    PatientName PatientID IssuerOfPatientID TypeOfPatientID PatientBirthDate PatientBirthTime PatientSex
+    PatientBirthDateInAlternativeCalendar PatientDeathDateInAlternativeCalendar PatientAlternativeCalendar
+    OtherPatientIDs OtherPatientNames EthnicGroup PatientComments PatientSpeciesDescription
+    PatientBreedDescription BreedRegistrationNumber ResponsiblePerson ResponsiblePersonRole
+    ResponsibleOrganization PatientIdentityRemoved DeidentificationMethod QualityControlSubject
+    StrainDescription ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName
+    ClinicalTrialSiteID ClinicalTrialSiteName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID
+    ClinicalTrialProtocolEthicsCommitteeName ClinicalTrialProtocolEthicsCommitteeApprovalNumber
+    ClinicalTrialTimePointID ClinicalTrialTimePointDescription StudyInstanceUID StudyDate StudyTime StudyID
+    StudyDescription AccessionNumber ReferringPhysicianName ConsultingPhysicianName PhysiciansOfRecord
+    NameOfPhysiciansReadingStudy RequestingService RequestingPhysician RequestedProcedureDescription
+    InstitutionName AdmittingDiagnosesDescription PatientAge PatientSize PatientWeight PatientBodyMassIndex
+    MeasuredAPDimension MeasuredLateralDimension Occupation AdditionalPatientHistory AdmissionID
+    ServiceEpisodeID ServiceEpisodeDescription PatientSexNeutered MedicalAlerts Allergies SmokingStatus
+    PregnancyStatus LastMenstrualDate PatientState ReasonForVisit ModalitiesInStudy SOPClassesInStudy
+    NumberOfStudyRelatedSeries NumberOfStudyRelatedInstances
+"""
+STUDY_KEYWORDS = frozenset(_OF_STUDY.split())
+
+# Attributes that differ from one image of a series to the next (PS3.3 sections C.7.6.1, C.7.6.2 and C.12.1).
+_OF_IMAGE = """
+    SOPInstanceUID SOPClassUID InstanceNumber InstanceCreationDate InstanceCreationTime ContentDate ContentTime
+    AcquisitionNumber ImagePositionPatient ImagePosition SliceLocation ImageComments ImageID ImageIndex
+    TemporalPositionIdentifier TemporalPositionIndex TriggerTime FrameReferenceTime WindowCenter WindowWidth
+    NumberOfFrames
+"""
+IMAGE_KEYWORDS = frozenset(_OF_IMAGE.split())
+
+# Attributes that all images of a series have in common (PS3.3 sections C.7.3.1 and C.7.5.1).
+_OF_WHOLE_SERIES = """
+    Modality SeriesInstanceUID SeriesNumber SeriesDescription SeriesDate SeriesTime ProtocolName BodyPartExamined
+    PerformedProcedureStepDescription OperatorsName Manufacturer ManufacturerModelName StationName DeviceSerialNumber
+    SoftwareVersions
+"""
+WHOLE_SERIES_KEYWORDS = frozenset(_OF_WHOLE_SERIES.split())
+
+# What Orthanc lists of every series, or computes: no file has to be asked for it.
+LISTED_KEYWORDS = frozenset(
+    {
+        "Modality", "SeriesInstanceUID", "ModalitiesInStudy", "NumberOfStudyRelatedSeries",
+        "NumberOfStudyRelatedInstances", "NumberOfSeriesRelatedInstances",
+    }
+)  # fmt: skip
