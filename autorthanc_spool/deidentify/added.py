@@ -27,6 +27,7 @@ _DAYS = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
 # PS3.16 context group 7050.
 _BASIC = ("113100", "Basic Application Confidentiality Profile")
 _CLEAN_STRUCTURED = ("113104", "Clean Structured Content Option")
+_CLEAN_PIXEL_DATA = ("113101", "Clean Pixel Data Option")
 _SAFE_PRIVATE = ("113111", "Retain Safe Private Option")
 _CODES: Mapping[Keep, tuple[str, str]] = {
     Keep.DESCRIPTORS: ("113105", "Clean Descriptors Option"),
@@ -44,7 +45,8 @@ def study_id(StudyInstanceUID: str) -> str:
     return hashlib.sha256(StudyInstanceUID.encode()).hexdigest()[:STUDY_ID_DIGITS].upper()
 
 
-def added(options: AnonymiseOptions, encoding: Encoding, pseudonym: str, StudyInstanceUID: str) -> dict[int, bytes]:
+def added(options: AnonymiseOptions, encoding: Encoding, pseudonym: str, StudyInstanceUID: str, *,
+          has_clean_pixels: bool) -> dict[int, bytes]:  # fmt: skip
     """Make the elements that every file of a patient's study gets, by tag."""
     texts = {
         "PatientName": pseudonym,
@@ -60,7 +62,8 @@ def added(options: AnonymiseOptions, encoding: Encoding, pseudonym: str, StudyIn
         tag = tag_for_keyword(keyword)
         assert tag is not None
         elements[tag] = encoding.element(tag, dictionary_VR(tag), value.encode("ascii"))
-    items = b"".join(encoding.item(_code(encoding, *code)) for code in _codes(options))
+    codes = [*_codes(options), *([_CLEAN_PIXEL_DATA] if has_clean_pixels else [])]
+    items = b"".join(encoding.item(_code(encoding, *code)) for code in sorted(codes))
     elements[0x00120064] = encoding.element(0x00120064, "SQ", items)
     return elements
 
@@ -89,7 +92,7 @@ def _codes(options: AnonymiseOptions) -> list[tuple[str, str]]:
     codes = [_BASIC, *(code for keep, code in _CODES.items() if keep in options.keep)]
     codes += [_CLEAN_STRUCTURED] if options.structured == "clean" else []
     codes += [_SAFE_PRIVATE] if options.safe_private else []
-    return sorted(codes)
+    return codes
 
 
 def _code(encoding: Encoding, value: str, meaning: str) -> bytes:

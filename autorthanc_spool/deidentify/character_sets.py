@@ -30,7 +30,7 @@ DEFINED_TERMS: Final = (
 _NEWER: Final[Mapping[str, str]] = {"ISO_IR 203": "iso8859_15", "ISO 2022 IR 203": "iso8859_15"}
 
 # Other standards' names without their punctuation, and the term for the same bytes. GB2312 without escape sequences is
-# a part of GB18030; of Windows-1252, all letters but those that stand at 80 to 9F are those of ISO 8859-1.
+# a part of GB18030; of Windows-1252, all letters but those at 80 to 9F are those of ISO 8859-1.
 _OTHER_NAMES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("ASCII", "USASCII", "ISO646", "ISO646US"), "6"),
     **dict.fromkeys(("SHIFTJIS", "SHIFTJISX0213", "SJIS", "CP932", "MS932", "WINDOWS31J", "JISX0201"), "13"),
@@ -85,7 +85,7 @@ def known_or_default(name: str, *, is_alone: bool = False) -> str:
 
 
 def fits(term: str, values: Iterable[bytes]) -> bool:
-    """Whether texts can be in a character set that stands alone: whether its corrected name is right."""
+    """Whether texts can be in a character set that is used alone: whether its corrected name is right."""
     is_extension = term.removeprefix("ISO 2022 IR ") in _MULTI_BYTE
     for value in values:
         if value.isascii() and not is_extension:

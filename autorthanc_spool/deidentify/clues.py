@@ -1,6 +1,6 @@
-"""What an attribute can say that gives a page away: the kinds of clue of which the rows of `evidence` are made.
+"""What an attribute can say that gives a page away: the kinds of clue that make up the rows of `evidence`.
 
-A clue tells what it found in the table's words, never in the file's: the text goes into records.
+A clue says what it found in the table's words, never in the file's: the text goes into records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Clue(Protocol):
     """Something that a file may say about itself."""
 
     def found(self, facts: Facts) -> str | None:
-        """Tell what was found, None when nothing was."""
+        """Say what was found, None when nothing was."""
 
     def asked_of(self) -> tuple[str, ...]:
         """Name the attributes that it looks at."""
@@ -28,7 +28,7 @@ class Clue(Protocol):
 
 @dataclass(frozen=True)
 class Says:
-    """A phrase stands in one of the attributes; with `whole`, it is all of the text but for digits and signs.
+    """A phrase is in one of the attributes; with `whole`, it is all of the text but for digits and signs.
 
     Letter case, accents and signs between words don't matter; a final s may be there. A star: the word may go on there.
     """
@@ -43,7 +43,7 @@ class Says:
         object.__setattr__(self, "_pattern", _pattern(self.phrases, self.whole))
 
     def found(self, facts: Facts) -> str | None:
-        """Tell the attribute and the phrase."""
+        """Name the attribute and the phrase."""
         for keyword in self.keywords:
             text = facts.folded(tag_of(keyword))
             if text and self._pattern.search(text):
@@ -64,7 +64,7 @@ class Is:
     values: tuple[str, ...]
 
     def found(self, facts: Facts) -> str | None:
-        """Tell the attribute and the code."""
+        """Name the attribute and the code."""
         words = [word.strip() for word in facts.folded(tag_of(self.keyword)).split("\\")]
         code = next((value for value in self.values if value in words), None)
         return None if code is None else f"{self.keyword} is {code}"
@@ -83,7 +83,7 @@ class Measures:
     at_least: int | None = None
 
     def found(self, facts: Facts) -> str | None:
-        """Tell the attribute and the number of the table."""
+        """Name the attribute and the number of the table."""
         number = facts.quantity(tag_of(self.keyword))
         if number is None:
             return None
@@ -103,7 +103,7 @@ class Filled:
     keywords: tuple[str, ...]
 
     def found(self, facts: Facts) -> str | None:
-        """Tell the attribute."""
+        """Name the attribute."""
         filled = (keyword for keyword in self.keywords if facts.has_text(tag_of(keyword)))
         return next((f"{keyword} is there" for keyword in filled), None)
 
@@ -114,13 +114,13 @@ class Filled:
 
 @dataclass(frozen=True)
 class Not:
-    """The opposite of a clue, and how that is told."""
+    """The opposite of a clue, and how to say it."""
 
     clue: Clue
     told: str
 
     def found(self, facts: Facts) -> str | None:
-        """Tell it."""
+        """Say it."""
         return self.told if self.clue.found(facts) is None else None
 
     def asked_of(self) -> tuple[str, ...]:

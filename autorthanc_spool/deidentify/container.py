@@ -109,8 +109,12 @@ class TransferSyntax:
         return self.uid == _ENCAPSULATED_UNCOMPRESSED
 
 
+# What decoded frames are written in.
+EXPLICIT = TransferSyntax(_EXPLICIT)
+
+
 def open_container(data: memoryview) -> tuple[TransferSyntax, memoryview, int]:
-    """Read what stands before the data set.
+    """Read what comes before the data set.
 
     Gives the transfer syntax, the buffer that holds the data set, and where it begins there. Raises Malformed, and
     Unsupported for transfer syntaxes that nothing can be done with.
@@ -148,7 +152,7 @@ def _file_meta(data: memoryview, start: int) -> tuple[str | None, int]:
 
 
 def _form_of_unknown(data: memoryview, at: int) -> tuple[int, int]:
-    """Tell where a value of unknown VR begins, and its length: the one after which the file goes on (`unknown_vr`)."""
+    """Find where a value of unknown VR begins, and its length: the one after which the file goes on (`unknown_vr`)."""
     found = {value + length: (value, length) for value, length in Ahead(data, len(data), EXPLICIT_LITTLE).forms(at)}
     going_on = [form for end, form in found.items() if _goes_on(data, end)]
     if len(going_on) != 1:
@@ -163,7 +167,7 @@ def _goes_on(data: memoryview, at: int) -> bool:
 
 
 def _guessed(data: memoryview, start: int, has_preamble: bool) -> TransferSyntax:
-    """Tell by its first element, always of group 0008, how a data set is written of which nothing says so."""
+    """Guess by its first element, always of group 0008, how a data set is encoded when nothing says so."""
     first = bytes(data[start : start + 6])
     is_explicit = first[4:] in VR_OF_BYTES
     if first[:2] == b"\x08\0":

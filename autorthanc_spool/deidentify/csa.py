@@ -1,12 +1,12 @@
-"""Siemens' CSA headers, (0029,xx10) and (0029,xx20), and the protocol text in them, which stands alone in newer files.
+"""Siemens' CSA headers, (0029,xx10) and (0029,xx20), and the protocol text in them, which is by itself in newer files.
 
 The formats as nibabel documents them (``doc/source/dicom/siemens_csa.rst``), little endian. Both begin with the number
-of tags and a number that nobody uses; in SV10, the newer one, ``SV10`` and four bytes stand before these. A tag has 84
+of tags and a number that nobody uses; in SV10, the newer one, ``SV10`` and four bytes come before these. A tag has 84
 bytes: name (64), multiplicity, VR (4), type, number of items, and 77 or 205. An item has four numbers, then its text;
 it is padded to four bytes. SV10 gives the length as the second number, the older format as the first, less the first
 number of items of the header.
 
-Values are blanked where they stand, so that whoever reads the rest finds it. Bytes that are not part of a value, behind
+Values are blanked in place, so that whoever reads the rest finds it. Bytes that are not part of a value, behind
 names and texts, are what lay in the scanner's memory; they are blanked as well.
 """
 
@@ -37,7 +37,7 @@ _NUMERIC_VRS = frozenset({b"DS", b"FD", b"FL", b"IS", b"SL", b"SS", b"UL", b"US"
 _DATED_VRS = frozenset({b"DA", b"DT"})
 _NUMBER = re.compile(rb"\s*[-+]?0*[0-9]{0,7}(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?\s*")
 
-# Longer texts are protocols, of which only what tells is blanked.
+# Longer texts are protocols: of these, only what identifies is blanked.
 _LONGEST_SHORT_TEXT = 128
 
 # What parameters are called that hold an identity, in CSA tags, XProtocol and ASCCONV.
@@ -59,7 +59,7 @@ _PROTOCOL = re.compile(rb"### ASCCONV BEGIN|<XProtocol>|<ParamString\.")
 
 @dataclass(frozen=True)
 class _Item:
-    """One text of a header: the tag's name and VR, and where it stands."""
+    """One text of a header: the tag's name and VR, and where it is."""
 
     name: bytes
     vr: bytes
@@ -131,7 +131,7 @@ class CsaCleaner:
         return item.vr == b"PN" or is_dated or self._identifying.search(item.name) is not None
 
     def _protocol(self, start: int, end: int, work: _Cleaning) -> None:
-        """Cross out what tells in a text: by the name of its parameter, or because the file says so elsewhere."""
+        """Cross out what identifies in a text: by the name of its parameter, or because the file says so elsewhere."""
         content = bytes(work.cleaned[start:end])
         for pattern in (_XPROTOCOL, _ASCCONV):
             for found in pattern.finditer(content):

@@ -61,7 +61,7 @@ class Identifiers:
         return verdict
 
     def found_in_bytes(self, value: bytes) -> bool:
-        """Whether bytes that are not text contain any of them as it stands, in any letter case."""
+        """Whether bytes that are not text contain any of them as it is, in any letter case."""
         lower = value.lower()
         return any(spelling.encode() in lower for spelling in self.spellings)
 
@@ -123,7 +123,7 @@ def _runs(value: str) -> list[str]:
 
 
 def _spellings(values: list[tuple[Kind, str]], evidence: Evidence) -> set[str]:
-    """Whole values, words and numbers that count in text, in lower case, as they may stand in bytes."""
+    """Whole values, words and numbers that count in text, in lower case, as they may be in bytes."""
     whole = {
         one.strip(" \0").casefold() for kind, value in values if kind is not Kind.MODEL for one in value.split("\\")
     }

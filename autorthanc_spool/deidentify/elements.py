@@ -49,7 +49,7 @@ class Encoding:
         return f"{'EXPLICIT' if self.explicit else 'IMPLICIT'}_{'BIG' if self.big else 'LITTLE'}"
 
     def header(self, tag: int, vr: str, length: int) -> bytes:
-        """Write what stands before a value."""
+        """Write what comes before a value."""
         if not self.explicit or vr == "":
             return self.plain_header.pack(tag >> 16, tag & 0xFFFF, length)
         if vr in SHORT_VRS and length <= _LONGEST_SHORT_VALUE:
@@ -100,7 +100,7 @@ class Element:
 class DataSet:
     """The elements of a data set or of an item, by ascending tag, each tag once; its content is `start` to `end`.
 
-    `reordered` says that the elements were not in order, or one came twice: they don't cover the buffer as they stand.
+    `reordered` says that the elements were not in order, or one came twice: they don't cover the buffer as they are.
     """
 
     encoding: Encoding

@@ -22,10 +22,14 @@ class PatientsMixed(DeidentificationError):
 
 
 class ProgramMistake(SpoolError):
-    """The program itself went wrong on a file; the text tells where."""
+    """The program itself went wrong on a file; the text says where."""
 
 
 class AnonymiserDied(SpoolError):
     """A process of the pool ended in the middle of its work: killed, or out of memory."""
 
     fate = Fate.RETRY
+
+
+class CodecBrokeDown(AnonymiserDied):
+    """A process that decodes pixels ended itself, twice: its codec can't go on with this file."""

@@ -1,7 +1,7 @@
 """The table of what gives a page away: a dose report, a scanner's protocol, a copy of a screen, a scanned document.
 
 Scanners and workstations store such pages under the SOP classes of their images, with the patient's name in the pixels
-and mostly without BurnedInAnnotation. Each row tells what the image then perhaps is, and where that is known from.
+and mostly without BurnedInAnnotation. Each row says what the image then perhaps is, and where that is known from.
 Published filters are taken for the facts in them: CTP's BurnedInPixelsFilter and DicomPixelAnonymizer, deid's
 deid.dicom, Stanford's filter for CTP (susom/mirc-ctp), PixelMed's recognition of dose screens.
 No table finds every page.
@@ -17,7 +17,7 @@ from autorthanc_spool.deidentify.facts import Facts
 
 @dataclass(frozen=True)
 class Row:
-    """What an image perhaps is, where that is known from, and the clues to it, all of which must be found.
+    """What an image perhaps is, where that is known from, and the clues to it, which must all be found.
 
     `even_if_no`: BurnedInAnnotation NO isn't believed.
     """
@@ -28,7 +28,7 @@ class Row:
     even_if_no: bool = False
 
     def reason(self, facts: Facts) -> str | None:
-        """Tell what the image perhaps is and what says so; None when a clue is missing."""
+        """Say what the image perhaps is and what shows it; None when a clue is missing."""
         findings = []
         for clue in self.clues:
             finding = clue.found(facts)
@@ -424,13 +424,13 @@ _MOST_SEEN = 1024
 
 
 class Suspicions:
-    """Tells why images are perhaps pages, once for all images of a series that look the same to the table."""
+    """Says why images are perhaps pages, once for all images of a series that look the same to the table."""
 
     def __init__(self) -> None:
         self._reasons: dict[_Seen, str | None] = {}
 
     def of(self, facts: Facts, says_no: bool) -> str | None:
-        """Tell why an image is perhaps a page; None for what isn't suspected, and for what has no pixels."""
+        """Say why an image is perhaps a page; None for what isn't suspected, and for what has no pixels."""
         if all(facts.element(tag) is None for tag in _PIXELS):
             return None
         seen = _seen(facts, says_no)

@@ -54,7 +54,7 @@ class Facts:
         self._elements = {element.tag: element for element in data_set.elements}
         self.encoding = data_set.encoding
         self._folded: dict[int, str] = {}
-        # Of elements that aren't in order, none tells that the file is there up to its tag.
+        # Of elements that aren't in order, none shows that the file is there up to its tag.
         self.last_tag = data_set.elements[-1].tag if data_set.elements and not data_set.reordered else 0
         self.character_sets: text.CharacterSets = text.DEFAULT
         named = self.value(CHARACTER_SET)

@@ -1,6 +1,6 @@
 """Words that the field itself uses: anatomy, sequences, defined terms, vendors.
 
-A file is full of them, whatever its patient is called, so one of them alone tells nobody's name. The list leaves out
+A file is full of them, whatever its patient is called, so one of them alone is nobody's name. The list leaves out
 what is a common name of people as well (Dixon, Long, Small, Ward): there, a description lost is the smaller harm.
 """
 

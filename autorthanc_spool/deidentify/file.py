@@ -18,14 +18,16 @@ from autorthanc_spool.deidentify.descriptors import identifiers_of
 from autorthanc_spool.deidentify.elements import tag_text
 from autorthanc_spool.deidentify.facts import SERIES_INSTANCE, SOP_CLASS, SOP_INSTANCE, STUDY_INSTANCE, Facts
 from autorthanc_spool.deidentify.haystack import Haystack, haystack
-from autorthanc_spool.deidentify.needles import needles_of
+from autorthanc_spool.deidentify.image import Image
+from autorthanc_spool.deidentify.needles import Needle, needles_of
 from autorthanc_spool.deidentify.opaque import Opaque
-from autorthanc_spool.deidentify.output import Output, Piece
+from autorthanc_spool.deidentify.output import Output, Piece, chunks_of, size_of
 from autorthanc_spool.deidentify.pixels import clean_pixels
 from autorthanc_spool.deidentify.policy import Policy
 from autorthanc_spool.deidentify.profile import Profile
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, plain
 from autorthanc_spool.deidentify.reader import Reader
+from autorthanc_spool.deidentify.redaction import decide, redact
 from autorthanc_spool.deidentify.streams import Unclear
 from autorthanc_spool.deidentify.values import Subject, Values
 from autorthanc_spool.deidentify.walk import Walk
@@ -50,10 +52,18 @@ class Identity:
 
 @dataclass(frozen=True)
 class Held:
-    """A file that must be withheld, and why: words for the record, in which nothing of the file stands."""
+    """A file that must be withheld, and why: words for the record, which quote nothing of the file."""
 
     identity: Identity
     reason: str
+
+
+@dataclass(frozen=True)
+class BlackedOut:
+    """How many boxes were blacked out in an image, and what said where, in words for the record."""
+
+    boxes: int = 0
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,8 @@ class Deidentified:
 
     `emptied` counts the values that went because an identity was found in them, by keyword, else by tag.
     `private_removed` and `private_cleaned` count the private values that a rule calls safe and that were not, by tag
-    and creator. `cut` counts what was cut off or blanked in the pixel data, by words for the record.
+    and creator. `cut` counts what was cut off or blanked in the pixel data, by words for the record. `black` is
+    what was blacked out.
     """
 
     identity: Identity
@@ -71,16 +82,16 @@ class Deidentified:
     private_removed: Mapping[str, int] = field(default_factory=dict)
     private_cleaned: Mapping[str, int] = field(default_factory=dict)
     cut: Mapping[str, int] = field(default_factory=dict)
+    black: BlackedOut = BlackedOut()
 
     @property
     def size_bytes(self) -> int:
         """How many bytes it has."""
-        return sum(one.stop - one.start if isinstance(one, slice) else len(one) for one in self.pieces)
+        return sum(map(size_of, self.pieces))
 
     def chunks(self, data: memoryview) -> Iterator[bytes | memoryview]:
         """Give its bytes; `data` is the file that it was made of."""
-        for piece in self.pieces:
-            yield data[piece] if isinstance(piece, slice) else piece
+        yield from chunks_of(self.pieces, data)
 
     def bytes(self, data: memoryview) -> bytes:
         """Give its bytes in one."""
@@ -90,7 +101,7 @@ class Deidentified:
 class Deidentifier:
     """De-identifies files under one profile. Not for several threads at once.
 
-    Which patient a file is about is told by its PatientID, and by the study's `issuer` unless that is None.
+    A file's patient is known by its PatientID, and by the study's `issuer` unless that is None.
     """
 
     def __init__(self, profile: Profile, pseudonymiser: Pseudonymiser, issuer: str | None = None) -> None:
@@ -103,13 +114,14 @@ class Deidentifier:
         """De-identify one file, or say why it must be withheld.
 
         Raises Malformed for a file that is cut or isn't DICOM, Unsupported for one that can't be read,
-        PatientNotListed when the pseudonym table lacks its patient.
+        PatientNotListed when the pseudonym table lacks its patient, DetectorMissing when nothing can look for text.
         """
         syntax, buffer, start = open_container(data)
         reader = Reader(buffer)
         data_set = reader.data_set(start, syntax.encoding)
         facts = Facts(buffer, data_set)
         facts.check_identity()
+        image = Image(facts, buffer, syntax)
         options = self._profile.options
         named = facts.patient()
         patient = replace(named, IssuerOfPatientID=self._issuer or "")
@@ -117,33 +129,47 @@ class Deidentifier:
         reason = reason_to_withhold(facts, options)
         if reason:
             return Held(identity, reason)
+        decision = decide(image, options, self._profile.regions)
+        if decision.is_withheld:
+            return Held(identity, decision.reason or "")
+
+        def needles() -> frozenset[Needle]:
+            return needles_of(buffer, data_set, self._policy, options.keep)
+
         try:
             pixels = clean_pixels(facts, syntax, buffer)
+            redaction = redact(image, pixels, options, decision, needles)
         except Unclear as error:
-            return Held(identity, str(error))
+            return Held(identity, f"{decision.reason}; {error}" if decision.reason else str(error))
         shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
         is_listed = self._profile.table is not None
         has_issuers = self._issuer is not None
         subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers)
 
         def look_for() -> Haystack:
-            needles = needles_of(buffer, data_set, self._policy, options.keep)
-            return haystack(needles, self._profile.keeps(Keep.UIDS))
+            return haystack(needles(), self._profile.keeps(Keep.UIDS))
 
         opaque = Opaque(look_for, options.keep)
         identifiers = identifiers_of(buffer, data_set, options.keep)
         values = Values(buffer, subject, identifiers, None if self._profile.keeps(Keep.UIDS) else look_for)
-        instead: dict[int, bytes | Output] = dict(pixels.instead)
-        instead |= added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID)
+        instead: dict[int, bytes | Output] = {**pixels.instead, **redaction.instead}
+        if redaction.count and self._profile.keeps(Keep.UIDS):
+            # Sent back to its archive, it would take the place of the original.
+            identity = replace(identity, SOPInstanceUID=self._pseudonymiser.uid(facts.text(SOP_INSTANCE)))
+            instead[SOP_INSTANCE] = syntax.encoding.element(SOP_INSTANCE, "UI", identity.SOPInstanceUID.encode())
+        instead |= added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID,
+                         has_clean_pixels=redaction.is_clean)  # fmt: skip
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
             instead |= computed_age(facts, syntax.encoding)
         walked = Walk(reader, self._policy, options.safe_private, values, opaque).data_set(data_set, instead)
-        head = file_meta(values.kind(facts.text(SOP_CLASS)), identity.SOPInstanceUID, syntax)
+        head = file_meta(values.kind(facts.text(SOP_CLASS)), identity.SOPInstanceUID, redaction.syntax or syntax)
         pieces: Iterable[Piece] = walked.pieces()
         if syntax.is_deflated:
-            pieces = deflated(buffer[piece] if isinstance(piece, slice) else piece for piece in pieces)
+            pieces = deflated(chunks_of(pieces, buffer))
         emptied = _named(values.emptied)
-        return Deidentified(identity, [head, *pieces], emptied, opaque.removed, opaque.cleaned, +pixels.found)
+        cut = +pixels.found
+        black = BlackedOut(redaction.count, redaction.sources)
+        return Deidentified(identity, [head, *pieces], emptied, opaque.removed, opaque.cleaned, cut, black)
 
     def pseudonym(self, patient: Patient) -> str:
         """Give a patient's pseudonym: the table's, where there is one. Raises PatientNotListed."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from autorthanc_spool.deidentify.elements import IMPLICIT_LITTLE, ITEM, SEQUENCE_END, UNDEFINED, Element, Encoding
-from autorthanc_spool.deidentify.output import Output
+from autorthanc_spool.deidentify.output import Output, Piece, size_of
 from autorthanc_spool.deidentify.streams import Stream, Unclear
 
 EXTRA_FRAGMENTS = "fragments after the last frame"
@@ -32,7 +32,7 @@ class Frame:
     @property
     def size(self) -> int:
         """The number of its bytes, without padding."""
-        return sum(len(one) if isinstance(one, bytes) else one.stop - one.start for one in self.stream.pieces)
+        return sum(map(size_of, self.stream.pieces))
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,18 @@ def write(made: Encapsulated, element: Element, encoding: Encoding) -> Output:
     return out
 
 
+def pieces(frame: Frame) -> tuple[Piece, ...]:
+    """The pieces of the buffer, and the new bytes, that a frame is made of."""
+    out = Output()
+    _write_stream(frame, out)
+    return tuple(out.pieces())
+
+
 def _write_stream(frame: Frame, out: Output) -> None:
     begins = [0, *accumulate(one.stop - one.start for one in frame.fragments)]
     for piece in frame.stream.pieces:
-        if isinstance(piece, bytes):
+        if not isinstance(piece, slice):
+            assert isinstance(piece, bytes)
             out.put(piece)
             continue
         at = piece.start

@@ -118,7 +118,7 @@ class Haystack:
         return any(next(self.spans(narrow), None) for narrow in narrowed)
 
     def spans(self, lower: bytes) -> Iterator[tuple[int, int]]:
-        """Where they stand in a text of one byte a letter, in lower case; pieces may overlap."""
+        """Where they are in a text of one byte a letter, in lower case; pieces may overlap."""
         for found in self._dates.finditer(lower) if self._dates else ():
             yield found.span()
         yield from self._spans_of_words(lower)
@@ -130,7 +130,7 @@ class Haystack:
                 yield found.span()
 
     def literal_spans(self, lower: bytes) -> Iterator[tuple[int, int]]:
-        """Where names stand that aren't ASCII."""
+        """Where names are that aren't ASCII."""
         for literal in self._literals:
             at = lower.find(literal)
             while at >= 0:

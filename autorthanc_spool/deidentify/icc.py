@@ -1,4 +1,4 @@
-"""Texts of an ICC profile (ISO 15076-1): descriptions and copyrights, in which a name can stand."""
+"""Texts of an ICC profile (ISO 15076-1): descriptions and copyrights, in which a name can be."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ _IDENTIFIERS_NOT_LISTED = frozenset(
     {0x00400031, 0x00400032, 0x00401006, 0x00401007, 0x00402006, 0x00402007, 0x0040E001, 0x0074100C}
 )
 
-# Listed ones that tell of a kind or of content, and identify nothing.
+# Listed ones that describe a kind or content, and identify nothing.
 _TELL_OF_CONTENT = frozenset(
     # LensMake, LensModel, SourceManufacturer, DeviceDescription
     {0x0016004F, 0x00160050, 0x300A0216, 0x00500020}

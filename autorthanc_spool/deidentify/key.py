@@ -85,7 +85,7 @@ def _read(path: Path) -> Key:
 
 def _make(path: Path, random: Callable[[int], bytes]) -> Key:
     key = Key(random(KEY_BYTES))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(durable.own_name(path.name))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """What a file says about persons, days, things and places, as it is looked for in bytes that nobody can read.
 
-Everything counts that the policy takes away at its own place, at whatever level it stands: with `Device` kept a serial
+Everything counts that the policy takes away at its own place, at whatever level it is: with `Device` kept a serial
 number isn't looked for, with `FullDates` no day that stays. Times and files' own numbers are left out, so the files of
 a series have the same needles, and share one search.
 """
@@ -50,7 +50,7 @@ class NeedleKind(Enum):
 
 
 class Needle(NamedTuple):
-    """A value as it stands in the file."""
+    """A value as it is in the file."""
 
     kind: NeedleKind
     value: bytes

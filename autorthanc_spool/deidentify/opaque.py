@@ -1,4 +1,4 @@
-"""What becomes of the private values that a rule calls safe: searched for the file's needles, cleaned, or removed.
+"""What happens to the private values that a rule calls safe: searched for the file's needles, cleaned, or removed.
 
 The person who called them safe answers for what they mean. Whether one of them repeats the patient's name, a day or a
 UID is looked at here: manufacturers copy whole headers into single values.

@@ -2,8 +2,45 @@
 
 from __future__ import annotations
 
-# New bytes, or a piece of the buffer.
-Piece = bytes | slice
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+
+class Made(Protocol):
+    """Bytes that are made of the buffer when they are wanted, as all of them at once would be too much."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it makes."""
+
+    @property
+    def needs_codec(self) -> bool:
+        """Whether a codec is needed to make them."""
+
+    def made(self, buffer: memoryview) -> bytes:
+        """Make them."""
+
+
+# New bytes, a piece of the buffer, or what is made of it later.
+Piece = bytes | slice | Made
+
+
+def size_of(piece: Piece) -> int:
+    """How many bytes a piece has."""
+    if isinstance(piece, slice):
+        return int(piece.stop - piece.start)
+    return len(piece) if isinstance(piece, bytes) else piece.size
+
+
+def chunks_of(pieces: Iterable[Piece], buffer: memoryview) -> Iterator[bytes | memoryview]:
+    """Give the bytes of pieces."""
+    for piece in pieces:
+        if isinstance(piece, slice):
+            yield buffer[piece]
+        elif isinstance(piece, bytes):
+            yield piece
+        else:
+            yield piece.made(buffer)
 
 
 class Output:
@@ -28,6 +65,12 @@ class Output:
         self._flush()
         self._pieces.append(data)
         self.size += len(data)
+
+    def make(self, made: Made) -> None:
+        """Add bytes that are made later."""
+        self._flush()
+        self._pieces.append(made)
+        self.size += made.size
 
     def extend(self, other: Output) -> None:
         """Add all of another output."""

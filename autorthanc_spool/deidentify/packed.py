@@ -62,14 +62,14 @@ def _packed(value: bytes, room: list[int]) -> Iterator[bytes]:
         elif found.start() in (0, 4, _LENGTH_BYTES):
             raise Unsearchable
     for found in _BASE64.finditer(value.translate(None, b"\r\n\t ")):
-        # Where it begins isn't known: letters may stand before it.
+        # Where it begins isn't known: letters may come before it.
         for start in range(4):
             run = found[0][start:]
             yield base64.b64decode(run[: len(run) & ~3])
 
 
 def _inflated(value: bytes, start: int, window: int, room: list[int]) -> bytes | None:
-    """Inflate a stream; None when it is none, or is cut. What comes of it counts against the room in any case."""
+    """Inflate a stream; None when it isn't one, or is cut. What comes of it counts against the room in any case."""
     stream, view, contents = zlib.decompressobj(window), memoryview(value), []
     try:
         for at in range(start, len(value), _PIECE_BYTES):

@@ -42,7 +42,7 @@ SHORTEST_NUMBER = 5
 _LONG = 6
 # With its last digit taken for a check digit, a number must still be long.
 _SHORTEST_WITH_CHECK_DIGIT = 7
-# What devices are numbered with in one place (CT2, MR750) tells nothing.
+# What devices are numbered with in one place (CT2, MR750) identifies nobody.
 _LONGEST_NUMBER_OF_MODEL = 4
 
 # T1, T2: in T14711, these aren't digits of the number.
@@ -50,7 +50,7 @@ _AFTER_WEIGHTING = "(?<=t[12])"
 
 _LETTER = r"[^\W\d_]"
 _RUN = re.compile(r"\d+|\D+")
-# Bounded, so that a text of zeros takes no time that grows with its square.
+# Bounded, so that the time for a text of zeros doesn't grow with its square.
 _ZEROS, _LOOSE_ZEROS = "0{0,20}", "(?:0 ?){0,20}"
 
 # How the names of months begin in English, German and French, without accents.
@@ -230,7 +230,7 @@ def _loose(word: str) -> str:
 
 
 def _spellings_of_date(value: str) -> Iterator[tuple[str, bool]]:
-    """Make patterns of a date as people write it, and tell whether each is long."""
+    """Make patterns of a date as people write it, and say whether each is long."""
     day = dates.day_of(value)
     if day is None:
         return

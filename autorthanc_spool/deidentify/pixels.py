@@ -54,7 +54,7 @@ class Pixels:
 def clean_pixels(facts: Facts, syntax: TransferSyntax, buffer: memoryview) -> Pixels:
     """Find what of the pixel data is the image.
 
-    Raises Malformed when they are cut, or don't fit what the attributes say of them, and Unclear when it can't be told
+    Raises Malformed when they are cut, or don't fit what the attributes say of them, and Unclear when it isn't known
     what of them is the image.
     """
     pixels = Pixels()
@@ -82,7 +82,7 @@ def clean_pixels(facts: Facts, syntax: TransferSyntax, buffer: memoryview) -> Pi
 
 
 def _clean_frames(pixels: Pixels, facts: Facts, element: Element, syntax: TransferSyntax, buffer: memoryview) -> None:
-    made = fragments.read(buffer, element, _frames(facts), _finder(facts, syntax))
+    made = fragments.read(buffer, element, frames_of(facts), finder(facts, syntax))
     pixels.found.update(made.found)
     if made.is_whole and fragments.holds(made, buffer):
         _check_extended(pixels, facts, made)
@@ -91,12 +91,13 @@ def _clean_frames(pixels: Pixels, facts: Facts, element: Element, syntax: Transf
         pixels.found[fragments.OFFSETS] += 1
     pixels.instead[PIXEL_DATA] = fragments.write(made, element, facts.encoding)
     if facts.element(_TOTAL_LENGTH):
-        # It is optional, and doesn't hold any more.
+        # It is optional, and no longer true.
         pixels.instead[_TOTAL_LENGTH] = Output()
     _check_extended(pixels, facts, made)
 
 
-def _finder(facts: Facts, syntax: TransferSyntax) -> fragments.Finder:
+def finder(facts: Facts, syntax: TransferSyntax) -> fragments.Finder:
+    """What finds where a compressed frame ends."""
     if syntax.has_run_lengths:
         return streams.run_lengths
     if not (syntax.has_deflated_frames or syntax.has_plain_frames):
@@ -137,7 +138,7 @@ def _check_absence(facts: Facts) -> None:
 
 def _check_fragments(facts: Facts, fragments: int, video: bool) -> None:
     # One fragment of a video may hold all of it.
-    wanted = 1 if video else _frames(facts)
+    wanted = 1 if video else frames_of(facts)
     if fragments < wanted:
         raise Malformed(
             f"the pixel data have {fragments} fragments, but the image has {wanted} frames; the file is cut"
@@ -147,7 +148,7 @@ def _check_fragments(facts: Facts, fragments: int, video: bool) -> None:
 def _cut(pixels: Pixels, facts: Facts, element: Element, bits: int, buffer: memoryview) -> None:
     """Cut off what follows the last frame: PS3.5 section 8.1.1 lets padding follow, and writers let pages follow."""
     length = _length(facts, element, bits)
-    # In big endian, the two bytes of the last word are swapped, and the one that pads stands before the last sample.
+    # In big endian, the two bytes of the last word are swapped, and the one that pads comes before the last sample.
     is_swapped = facts.encoding.big and element.vr == "OW" and length % 2 == 1
     end = element.value + length - is_swapped
     pad = buffer[end : end + length % 2]
@@ -161,7 +162,7 @@ def _cut(pixels: Pixels, facts: Facts, element: Element, bits: int, buffer: memo
 
 
 def _clear(pixels: Pixels, facts: Facts, element: Element, buffer: memoryview) -> None:
-    """Clear the bits of samples that BitsStored doesn't count. Raises Unclear where it can't be told which they are."""
+    """Clear the bits of samples that BitsStored doesn't count. Raises Unclear where it isn't known which they are."""
     bits = _bits_allocated(facts)
     stored, high = facts.number(_BITS_STORED), facts.number(_HIGH_BIT)
     if bits not in (8, 16, 32) or stored is None or not 0 < stored < bits:
@@ -197,7 +198,7 @@ def _length(facts: Facts, element: Element, bits: int) -> int:
     """How many bytes of the value are the image. Raises Malformed when there are fewer."""
     count = _size(facts, _ROWS, "Rows") * _size(facts, _COLUMNS, "Columns")
     samples = facts.number(_SAMPLES_PER_PIXEL) or 1
-    frames = _frames(facts)
+    frames = frames_of(facts)
     stored = _SUBSAMPLED.get(facts.text(_PHOTOMETRIC_INTERPRETATION), samples)
     wanted = -(-int(count * stored * bits * frames) // 8)
     if element.length < wanted:
@@ -213,7 +214,8 @@ def _bits_allocated(facts: Facts) -> int:
     return _size(facts, _BITS_ALLOCATED, "BitsAllocated")
 
 
-def _frames(facts: Facts) -> int:
+def frames_of(facts: Facts) -> int:
+    """How many frames the image has. Raises Malformed."""
     text = facts.text(_NUMBER_OF_FRAMES)
     if not text:
         return 1

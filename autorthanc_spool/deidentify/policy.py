@@ -1,4 +1,4 @@
-"""What becomes of an attribute, by its tag and value representation, under one profile.
+"""What happens to an attribute, by its tag and value representation, under one profile.
 
 Table E.1-1 decides about what it lists. It doesn't list everything: attributes that aren't listed stay, except those
 that DICOM doesn't know and those that can hold a name, an instant, an address or other opaque content.
@@ -75,8 +75,7 @@ _OPAQUE_DATA = frozenset(
     | {"FillPattern", "WeightingLookupTableData"}
 )
 
-# Sequences of references (ReferencedPerformedProcedureStepSequence), of which the new UIDs make a dummy that still is
-# right.
+# Sequences of references (ReferencedPerformedProcedureStepSequence), whose new UIDs make a dummy that is still right.
 _REFERENCES = frozenset({0x00081111})
 
 # Attributes that the table doesn't list although they can identify, each for its reason.

@@ -79,7 +79,7 @@ class Reader:
             if element.tag == ITEM_END and delimited and element.end == at + 8:
                 break
             if element.tag >> 16 == 0xFFFE:
-                raise Malformed(f"{tag_text(element.tag)} stands at byte {at}, where an element is expected")
+                raise Malformed(f"{tag_text(element.tag)} is at byte {at}, where an element is expected")
             elements.append(element)
             at = element.end
         else:
@@ -143,7 +143,7 @@ class Reader:
     def _items(
         self, start: int, end: int, encoding: Encoding, depth: int, delimited: bool
     ) -> tuple[list[DataSet], int]:
-        """Read the items of a sequence; also tell where it ends, with its delimiter."""
+        """Read the items of a sequence; also find where it ends, with its delimiter."""
         if depth > MAX_DEPTH:
             raise Malformed(f"at byte {start}, sequences are nested more than {MAX_DEPTH} deep")
         items: list[DataSet] = []
@@ -154,7 +154,7 @@ class Reader:
             if tag == SEQUENCE_END and delimited and length == 0:
                 return items, at
             if tag != ITEM:
-                raise Malformed(f"{tag_text(tag)} stands at byte {at - 8}, where an item is expected")
+                raise Malformed(f"{tag_text(tag)} is at byte {at - 8}, where an item is expected")
             item, at = self._item(at, end, length, encoding, depth)
             items.append(item)
         if delimited:

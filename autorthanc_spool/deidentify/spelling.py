@@ -40,7 +40,7 @@ def readings(value: bytes, sets: text.CharacterSets, vr: str = "LO") -> set[str]
 
 
 def spelled(words: str) -> tuple[str, ...]:
-    """Give a text as it stands, and as people write it who don't find these letters on their keyboard."""
+    """Give a text as it is, and as people write it who don't find these letters on their keyboard."""
     if words.isascii():
         return (words,)
     return words, unicodedata.normalize("NFC", words).casefold().translate(_WITHOUT_UMLAUTS)
@@ -58,7 +58,7 @@ def parts(words: str) -> list[str]:
 
 
 def digits(words: str) -> str:
-    """Keep the digits, and a bar for each word between them: a few letters may stand inside a number."""
+    """Keep the digits, and a bar for each word between them: a few letters may be inside a number."""
     return _NO_DIGIT.sub("", _WORD_BETWEEN.sub("|", words))
 
 

@@ -1,6 +1,6 @@
 """What of a compressed frame is the picture: the rest (comments, thumbnails, what follows its end) is left out.
 
-Streams are told by how they begin, not by the transfer syntax: JPEG and JPEG-LS (ISO/IEC 10918-1 annex B, 14495-1
+Streams are recognised by how they begin, not by the transfer syntax: JPEG and JPEG-LS (ISO/IEC 10918-1 annex B, 14495-1
 annex C), JPEG 2000 and HTJ2K (15444-1 annexes A and I), JPEG XL (18181-2). Nothing is decoded.
 """
 
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from autorthanc_spool.deidentify.output import Piece
+from autorthanc_spool.deidentify.output import Piece, size_of
 
 # What is counted in the record.
 TRAILING = "bytes after the end of an image"
@@ -44,7 +44,7 @@ _BLOCK_BYTES = 2**20
 
 
 class Unclear(Exception):
-    """It can't be told what of a stream is the picture; the text says why, for the record."""
+    """It isn't clear what of a stream is the picture; the text says why, for the record."""
 
 
 @dataclass
@@ -132,7 +132,7 @@ def _jpeg_segments(data: memoryview, at: int) -> Iterator[tuple[int, int, int]]:
     """Give marker, begin and end of each segment, of a scan with its data, up to the end of the image."""
     marker, following = 0, _MARKER
     while marker != _EOI and at < len(data):
-        # Any number of 0xFF may stand before a marker.
+        # Any number of 0xFF may come before a marker.
         while at + 2 < len(data) and data[at] == data[at + 1] == 0xFF:
             at += 1
         if at + 2 > len(data) or data[at] != 0xFF:
@@ -157,7 +157,7 @@ def _is_needed(data: memoryview, marker: int, at: int, stop: int) -> bool:
 
 
 def _jpeg_2000(data: memoryview, start: int, stop: int) -> Stream:
-    """Blank comments where they stand: tables of lengths stay right."""
+    """Blank comments in place: tables of lengths stay right."""
     stream, at, tile_end = _begun(start), start + 2, 0
     stream.keep(start, at)
     while at + 2 <= stop:
@@ -234,7 +234,7 @@ def _jp2(data: memoryview) -> Stream:
     if _maps_colours(data, boxes.get(b"jp2h")):
         for at, _, stop in kept:
             stream.keep(at, stop)
-        size = sum(len(one) if isinstance(one, bytes) else one.stop - one.start for one in inner.pieces)
+        size = sum(map(size_of, inner.pieces))
         stream.put((8 + size).to_bytes(4, "big") + b"jp2c")
     stream.found[COMMENT] += 1
     stream.pieces += inner.pieces
@@ -242,7 +242,7 @@ def _jp2(data: memoryview) -> Stream:
 
 
 def _maps_colours(data: memoryview, header: tuple[int, int, int] | None) -> bool:
-    """Whether a JP2 header has a palette or orders channels. Raises Unclear where anything can stand beside that."""
+    """Whether a JP2 header has a palette or orders channels. Raises Unclear where anything can be beside that."""
     if header is None:
         return False
     children = [(kind, stop - at) for kind, at, _, stop in _boxes(data[header[1] : header[2]])]

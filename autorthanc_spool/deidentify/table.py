@@ -1,4 +1,4 @@
-"""Table E.1-1 of PS3.15 Annex E: what becomes of each attribute, and what an option changes it to.
+"""Table E.1-1 of PS3.15 Annex E: what happens to each attribute, and what an option changes it to.
 
 PROVENANCE.md beside this file says where the table comes from.
 """
@@ -84,7 +84,7 @@ class Row:
 
     @property
     def describes(self) -> bool:
-        """Whether it tells, in words, what was done or seen, or what the patient is like."""
+        """Whether it says, in words, what was done or seen, or what the patient is like."""
         return not self.options.keys().isdisjoint(("clean_descriptors", "retain_patient_chars"))
 
 

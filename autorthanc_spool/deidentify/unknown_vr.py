@@ -38,7 +38,7 @@ Form = tuple[int, int]
 
 
 def unknown_form(buffer: memoryview, at: int, end: int, encoding: Encoding) -> Form:
-    """Tell where the value of the element at `at` begins, and its length. Raises Malformed where that isn't certain."""
+    """Find where the value of the element at `at` begins, and its length. Raises Malformed where that isn't certain."""
     group, number, name, _ = encoding.short_header.unpack_from(buffer, at)
     tag = group << 16 | number
     where = f"{tag_text(tag)} at byte {at} has no known value representation"
@@ -50,7 +50,7 @@ def unknown_form(buffer: memoryview, at: int, end: int, encoding: Encoding) -> F
     if len(found) > 1:
         found = {place: form for place, form in found.items() if ahead.goes_on(place, tag, in_order=True)}
     if len(found) != 1:
-        raise Malformed(f"{where}, and its length can't be told with certainty")
+        raise Malformed(f"{where}, and its length isn't certain")
     return found.popitem()[1]
 
 

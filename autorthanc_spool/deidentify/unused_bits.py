@@ -1,4 +1,4 @@
-"""Bits of native pixel data outside BitsStored (PS3.5 section 8.1.1): an overlay or text can stand there.
+"""Bits of native pixel data outside BitsStored (PS3.5 section 8.1.1): an overlay or text can be there.
 
 Signed samples may be extended by their sign. A block of pixels is looked at in one, by columns of bytes: that is fast
 enough for every file, and only blocks that must change are held in memory.
@@ -31,7 +31,7 @@ class Samples:
 
 
 def cleared(buffer: memoryview, start: int, end: int, samples: Samples) -> Output | None:
-    """Write samples without what stands in their unused bits; None when nothing does."""
+    """Write samples without what is in their unused bits; None when nothing is."""
     zero = _Columns(samples, extends=False)
     if not samples.is_signed:
         wanted = zero.of

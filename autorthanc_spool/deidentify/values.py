@@ -54,7 +54,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One value: its bytes, its VR (UN where nobody knows it), and what holds where it stands."""
+    """One value: its bytes, its VR (UN where nobody knows it), and what holds where it is."""
 
     tag: int
     vr: str
@@ -96,12 +96,12 @@ class Values:
         }
 
     def make(self, verdict: Verdict, element: Element, vr: str, sets: text.CharacterSets, pseudonym: str) -> Made:
-        """Make the new value of an element, or say what becomes of it instead."""
+        """Make the new value of an element, or say what happens to it instead."""
         value = b"" if element.items is not None else bytes(self._buffer[element.value : element.end])
         return self._handlers[verdict](Place(element.tag, vr, value, sets, pseudonym))
 
     def pseudonym_in(self, item: DataSet, element: Element, sets: text.CharacterSets, otherwise: str) -> str:
-        """The pseudonym of the patient whose PatientID stands in an item; an item may be about somebody else."""
+        """The pseudonym of the patient whose PatientID is in an item; an item may be about somebody else."""
         PatientID = self._text(element, sets)
         if normalised(PatientID) in ("", normalised(self._subject.patient.PatientID)):
             return otherwise
@@ -166,7 +166,7 @@ class Values:
         return None if self._is_in_profile(made) else made
 
     def _is_in_profile(self, profile: bytes) -> bool:
-        # Texts are in ASCII, or in UTF-16, where zeros stand between letters.
+        # Texts are in ASCII, or in UTF-16, where zeros are between letters.
         found_in_bytes = self._identifiers.found_in_bytes
         return found_in_bytes(profile) or found_in_bytes(profile.replace(b"\0", b""))
 

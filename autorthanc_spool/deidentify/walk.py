@@ -1,6 +1,6 @@
 """The walk through a data set: element by element, at every level, what the policy decides.
 
-What stays is copied as it stands in the buffer, header and all; neighbours that stay are copied in one piece, and a
+What stays is copied as it is in the buffer, header and all; neighbours that stay are copied in one piece, and a
 sequence in which nothing changed is such a neighbour.
 """
 
@@ -83,7 +83,7 @@ class Walk:
         self._opaque = opaque
 
     def data_set(self, data_set: DataSet, instead: Mapping[int, bytes | Output]) -> Output:
-        """Write the top level, in which whole elements, by tag, stand instead of what the file has, or beside it."""
+        """Write the top level, in which whole elements, by tag, replace what the file has, or beside it."""
         scope = Scope(data_set.encoding, text.DEFAULT, self._values.pseudonym)
         return self._level(data_set, scope, sorted(instead.items(), reverse=True))
 

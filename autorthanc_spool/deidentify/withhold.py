@@ -49,8 +49,8 @@ _HARDCOPY_MODALITY = "HC"
 _SUSPICIONS = Suspicions()
 
 
-def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> str | None:
-    """Say why a file can't be published, or None: a `Withheld`, or what makes it look like a page."""
+def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> Withheld | None:
+    """Say why a file can't be published, whatever its pixels show, or None."""
     sop_class = facts.text(SOP_CLASS)
     if sop_class.startswith(_DOCUMENT_FAMILY) or facts.element(_ENCAPSULATED_DOCUMENT):
         return Withheld.DOCUMENT
@@ -59,10 +59,12 @@ def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> str | None:
     is_structured = sop_class.startswith(_STRUCTURED_FAMILY) or facts.element(_CONTENT_SEQUENCE) is not None
     if is_structured and options.structured == "withhold":
         return Withheld.STRUCTURED
-    return None if options.burned_in == "allow" else _may_show_a_name(facts, sop_class)
+    return None
 
 
-def _may_show_a_name(facts: Facts, sop_class: str) -> str | None:
+def may_show_a_name(facts: Facts) -> str | None:
+    """Say why the pixels of a file may show a name, or None: a `Withheld`, or what makes it look like a page."""
+    sop_class = facts.text(SOP_CLASS)
     annotated = set(facts.words(_BURNED_IN_ANNOTATION))
     if "YES" in annotated:
         return Withheld.BURNED_IN
@@ -71,6 +73,13 @@ def _may_show_a_name(facts: Facts, sop_class: str) -> str | None:
     says_no = annotated == {"NO"}
     often = None if says_no else _is_often_annotated(facts, sop_class)
     return often or _SUSPICIONS.of(facts, says_no)
+
+
+def is_ultrasound(facts: Facts) -> bool:
+    """Whether a file is an image as an ultrasound device makes it, and not a page or a copy of its screen."""
+    sop_class = facts.text(SOP_CLASS)
+    is_of_device = sop_class in _ULTRASOUND or sop_class.startswith(_ULTRASOUND_FAMILY)
+    return is_of_device and _SUSPICIONS.of(facts, says_no=False) is None
 
 
 def _is_often_annotated(facts: Facts, sop_class: str) -> Withheld | None:

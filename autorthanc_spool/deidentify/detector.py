@@ -1,0 +1,230 @@
+"""Finds text in a picture, wherever it is, and reads it.
+
+A network for photographs looks for text in pictures that were made for it: what is faint is stretched to what is around
+it, small letters are enlarged, large pictures are cut into tiles that overlap. What it finds is then read, and counts
+if letters or digits come out: the edges of bones are often taken for text, and rarely say anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from autorthanc_spool.deidentify import models
+from autorthanc_spool.deidentify.boxes import Box
+
+Grey = np.ndarray[Any, np.dtype[Any]]
+
+# Letters of 6 pixels are found when they are 9. Where there is text, a second look at a larger picture in smaller tiles
+# finds what is fainter.
+_ENLARGED, _SECOND = 1.5, 2.0
+# Letters of more than 150 pixels are found in a picture of this size.
+_SMALL_SIDE = 768
+# Of an enlarged picture; the network wants multiples of 32. A line of small letters is found in one of two tiles.
+_TILE, _SMALL_TILE, _OVERLAP, _STEP = 800, 448, 96, 32
+# Around the picture, so that text at its edge has something beside it.
+_BORDER = 8
+
+# Each pixel is compared with its surroundings: how far those reach, in pixels, and the least difference that counts,
+# in shades of 256. Contrasts that are typical are stretched to this many shades.
+_NEAR_PX, _AROUND_PX = 6.0, 24.0
+_LEAST_DIFFERENCE = 1.5
+_STRETCHED = 45.0
+
+# What the networks were trained with: mean and deviation of photographs' colours.
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+
+# Of the network's map: from which value on a pixel is text, and from which mean on a patch is.
+_TEXT_PIXEL, _TEXT_PATCH = 0.3, 0.5
+_LEAST_SIDE = 2
+# The map has the core of each line; a line is wider by this share of its core's height on each side.
+_AROUND_CORE = 0.8
+
+# A text counts that is read with so many letters or digits, and so surely. What is as high counts too: where there is
+# one text, there are more.
+_LEAST_READ, _LEAST_CONFIDENCE = 3, 0.5
+_LEAST_LIKE, _MOST_LIKE = 0.5, 2.0
+# The first and the last letter are often left out: a margin along a line and across it, in heights of the line.
+_ALONG, _ACROSS = 0.8, 0.25
+
+_LINE_HEIGHT = 48
+_LONGEST_LINE = 48 * 40
+_READ_AT_ONCE = 4
+
+
+class Found(NamedTuple):
+    """A text: where it is, how sure the network is that it is one, what is read there, and how surely."""
+
+    box: Box
+    score: float
+    text: str
+    confidence: float
+
+    @property
+    def is_read(self) -> bool:
+        """Whether letters or digits were read, so that it is text."""
+        return self.confidence >= _LEAST_CONFIDENCE and sum(map(str.isalnum, self.text)) >= _LEAST_READ
+
+    @property
+    def height(self) -> int:
+        """How high its line is, in whatever direction it runs."""
+        return min(self.box.rows, self.box.columns)
+
+    def with_margin(self, image: Box) -> Box:
+        """Give its box and all that may belong to its line, as far as it is in the image."""
+        along, across = round(_ALONG * self.height) + 1, round(_ACROSS * self.height) + 1
+        rows, columns = (across, along) if self.box.columns >= self.box.rows else (along, across)
+        box = self.box
+        return Box(box.top - rows, box.left - columns, box.bottom + rows, box.right + columns).clipped(image)
+
+
+@dataclass(frozen=True)
+class _Patch:
+    box: Box
+    score: float
+
+
+class Detector:
+    """Finds and reads text. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        """Load the networks, which takes about a second. Raises DetectorMissing."""
+        cv2.setNumThreads(1)
+        self._finder = models.finder()
+        self._reader, self._characters = models.reader()
+
+    def boxes_of_text(self, frame: Grey) -> list[tuple[Box, str]]:
+        """Give the box of each text in a picture of 8 bits, H×W or H×W×3, with a margin, and what is written in it."""
+        found = self.found(frame)
+        sure = [one for one in found if one.is_read]
+        heights = [one.height for one in sure]
+        like = (one for one in found if not one.is_read and _is_like(one.height, heights))
+        return [(one.with_margin(Box(0, 0, *frame.shape[:2])), one.text) for one in (*sure, *like)]
+
+    def found(self, frame: Grey) -> list[Found]:
+        """Give all that looks like text."""
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else frame
+        if grey.min() == grey.max():
+            return []
+        clear = _stretched(grey)
+        found = self._read(clear, list(self._patches(clear)))
+        if not any(one.is_read for one in found):
+            return found
+        more = self._at_scale(clear, _SECOND, _SMALL_TILE)
+        image = Box(0, 0, *clear.shape)
+        known = [one.with_margin(image) for one in found if one.is_read]
+        return found + self._read(clear, [one for one in more if not any(one.box.within(box) for box in known)])
+
+    def _patches(self, clear: Grey) -> Iterator[_Patch]:
+        yield from self._at_scale(clear, _ENLARGED, _TILE)
+        longest = max(clear.shape)
+        if longest * _ENLARGED > 2 * _SMALL_SIDE:
+            yield from self._at_scale(clear, _SMALL_SIDE / longest, _TILE)
+
+    def _at_scale(self, clear: Grey, scale: float, tile_side: int) -> Iterator[_Patch]:
+        framed = np.pad(clear, _BORDER, mode="edge")
+        kind = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+        scaled = cv2.resize(framed, None, fx=scale, fy=scale, interpolation=kind)
+        text = np.zeros(scaled.shape, np.uint8)
+        for rows in _spans(scaled.shape[0], tile_side):
+            for columns in _spans(scaled.shape[1], tile_side):
+                tile = scaled[rows, columns]
+                if tile.max() > tile.min():
+                    np.maximum(text[rows, columns], self._map(tile), out=text[rows, columns])
+        moved = (_moved(patch, scale, clear.shape) for patch in _patches_of(text))
+        # What was found in the border isn't in the picture.
+        yield from (patch for patch in moved if not patch.box.is_empty)
+
+    def _map(self, tile: Grey) -> Grey:
+        rows, columns = tile.shape
+        tile = cv2.copyMakeBorder(tile, 0, -rows % _STEP, 0, -columns % _STEP, cv2.BORDER_REPLICATE)
+        plane = tile.astype(np.float32) / 255
+        batch = np.stack([(plane - mean) / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)])
+        found = self._finder.run(batch[None])[0, 0, :rows, :columns]
+        return np.asarray(np.rint(found * 255), np.uint8)
+
+    def _read(self, clear: Grey, patches: list[_Patch]) -> list[Found]:
+        lines = [(number, line) for number, patch in enumerate(patches) for line in _lines(clear, patch.box)]
+        lines.sort(key=lambda one: one[1].shape[1])
+        best: dict[int, tuple[str, float]] = {}
+        for start in range(0, len(lines), _READ_AT_ONCE):
+            some = lines[start : start + _READ_AT_ONCE]
+            for (number, _), read in zip(some, self._read_lines([line for _, line in some]), strict=True):
+                best[number] = max(best.get(number, read), read, key=lambda one: one[1])
+        return [Found(patch.box, patch.score, *best[number]) for number, patch in enumerate(patches)]
+
+    def _read_lines(self, lines: list[Grey]) -> list[tuple[str, float]]:
+        width = max(line.shape[1] for line in lines)
+        batch = np.zeros((len(lines), 3, _LINE_HEIGHT, width), np.float32)
+        for number, line in enumerate(lines):
+            batch[number, :, :, : line.shape[1]] = line.astype(np.float32) / 127.5 - 1
+        return [self._decoded(one) for one in self._reader.run(batch)]
+
+    def _decoded(self, steps: Grey) -> tuple[str, float]:
+        """Read along a line: of a character that is seen in several steps, the first counts."""
+        classes = steps.argmax(axis=1)
+        first = np.flatnonzero((classes > 0) & (np.concatenate([[0], classes[:-1]]) != classes))
+        text = "".join(self._characters[classes[step]] for step in first)
+        return text, float(steps[first, classes[first]].mean()) if len(first) else 0.0
+
+
+def _is_like(height: int, heights: list[int]) -> bool:
+    return any(_LEAST_LIKE * one <= height <= _MOST_LIKE * one for one in heights)
+
+
+def _stretched(grey: Grey) -> Grey:
+    """Show each pixel by how it differs from what is around it."""
+    plane = grey.astype(np.float32)
+    difference = plane - cv2.GaussianBlur(plane, (0, 0), _NEAR_PX)
+    typical = np.sqrt(cv2.GaussianBlur(difference * difference, (0, 0), _AROUND_PX))
+    stretched = 128 + difference / np.maximum(typical, _LEAST_DIFFERENCE) * _STRETCHED
+    return np.clip(stretched, 0, 255).astype(np.uint8)
+
+
+def _spans(length: int, longest: int) -> list[slice]:
+    """Divide a length into as few tiles as possible, of one size, that overlap."""
+    count = max(-(-(length - _OVERLAP) // (longest - _OVERLAP)), 1)
+    size = -(-(length + (count - 1) * _OVERLAP) // count)
+    starts = (round(number * (length - size) / max(count - 1, 1)) for number in range(count))
+    return [slice(start, start + size) for start in starts]
+
+
+def _patches_of(text: Grey) -> Iterator[_Patch]:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((text > _TEXT_PIXEL * 255).astype(np.uint8))
+    for number in range(1, count):
+        left, top, width, height = (int(one) for one in stats[number, :4])
+        if min(width, height) < _LEAST_SIDE:
+            continue
+        place = slice(top, top + height), slice(left, left + width)
+        score = float(text[place][labels[place] == number].mean()) / 255
+        if score >= _TEXT_PATCH:
+            around = round(_AROUND_CORE * min(width, height)) + 1
+            yield _Patch(Box(top - around, left - around, top + height + around, left + width + around), score)
+
+
+def _moved(patch: _Patch, scale: float, shape: tuple[int, ...]) -> _Patch:
+    """Give a patch of the scaled picture its place in the picture."""
+    box = patch.box
+    top, left = (int(one / scale) - _BORDER - 1 for one in (box.top, box.left))
+    bottom, right = (int(one / scale) - _BORDER + 2 for one in (box.bottom, box.right))
+    return _Patch(Box(top, left, bottom, right).clipped(Box(0, 0, shape[0], shape[1])), patch.score)
+
+
+def _lines(clear: Grey, box: Box) -> Iterator[Grey]:
+    """Cut out a line of text as the reader wants it; what is higher than wide is turned, either way."""
+    cut = clear[box.top : box.bottom, box.left : box.right]
+    if box.rows > 1.5 * box.columns:
+        yield from (_of_height(np.rot90(cut, turns)) for turns in (1, 3))
+    else:
+        yield _of_height(cut)
+
+
+def _of_height(cut: Grey) -> Grey:
+    rows, columns = cut.shape
+    width = min(max(round(columns * _LINE_HEIGHT / rows), _LINE_HEIGHT), _LONGEST_LINE)
+    return cv2.resize(np.ascontiguousarray(cut), (width, _LINE_HEIGHT), interpolation=cv2.INTER_CUBIC)

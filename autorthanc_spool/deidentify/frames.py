@@ -1,0 +1,108 @@
+"""The frames of an image, one at a time: as they are stored, uncompressed, and as a viewer shows them.
+
+A frame is only held while it is asked for, so that an image of any number of frames takes the memory of one.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from autorthanc_spool.deidentify.decoding import Coding, decoded
+from autorthanc_spool.deidentify.layout import Layout
+from autorthanc_spool.deidentify.output import Piece, chunks_of, size_of
+from autorthanc_spool.deidentify.viewing import Viewing
+
+if TYPE_CHECKING:
+    from autorthanc_spool.deidentify.shown import Picture
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of an image whose bytes are in a buffer.
+
+    `layout` is that of an uncompressed frame. `parts` are all of the samples, in order, where they aren't compressed;
+    else one compressed frame each. `coding` says how those are compressed.
+    """
+
+    layout: Layout
+    parts: tuple[tuple[Piece, ...], ...] = field(repr=False)
+    coding: Coding | None = None
+    viewing: Viewing = field(default_factory=Viewing, repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many frames there are."""
+        return self.layout.frames
+
+    def frame(self, number: int) -> Frame:
+        """Find a frame; its bytes are read when they are wanted."""
+        if self.coding is not None:
+            return Frame(self.layout, self.parts[number], self.coding)
+        size = self.layout.frame_bytes
+        stop = (number + 1) * size
+        # The two bytes of the last word are exchanged with what makes the length even.
+        stop += stop % 2 if self.layout.is_swapped else 0
+        return Frame(self.layout, cut(self.parts[0], number * size, stop), None)
+
+    def shown(self, number: int, buffer: memoryview) -> Picture:
+        """Give a frame as a viewer shows it: H×W or H×W×3, of unsigned 8 bits. Raises Unclear."""
+        from autorthanc_spool.deidentify.shown import picture
+
+        return picture(self.frame(number).stored(buffer), self.layout, self.viewing)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: the pieces that it is in, and how to read them."""
+
+    layout: Layout
+    source: tuple[Piece, ...] = field(repr=False)
+    coding: Coding | None
+
+    def stored(self, buffer: memoryview) -> bytearray:
+        """Give its samples. Raises Unclear when they can't be decoded."""
+        data = b"".join(chunks_of(self.source, buffer))
+        if self.coding is not None:
+            return decoded(data, self.coding)
+        samples = bytearray(data)
+        return swapped(samples)[: self.layout.frame_bytes] if self.layout.is_swapped else samples
+
+
+def with_least(frames: Frames, buffer: memoryview) -> Viewing:
+    """How the image is shown, with the least sample of its first frame where nothing else says what is black."""
+    layout, viewing = frames.layout, frames.viewing
+    is_known = not layout.is_signed or viewing.smallest is not None or viewing.centre is not None
+    if is_known or layout.photometric != "MONOCHROME2":
+        return viewing
+    samples = array({1: "b", 2: "h", 4: "i"}[layout.sample_bytes], bytes(frames.frame(0).stored(buffer)))
+    if layout.sample_bytes > 1 and layout.is_big != (sys.byteorder == "big"):
+        samples.byteswap()
+    return replace(viewing, smallest=min(samples))
+
+
+def cut(pieces: tuple[Piece, ...], start: int, stop: int) -> tuple[Piece, ...]:
+    """Cut a stretch out of pieces that follow one another."""
+    found: list[Piece] = []
+    at = 0
+    for piece in pieces:
+        size = size_of(piece)
+        begin, end = max(start - at, 0), min(stop - at, size)
+        if begin < end:
+            if isinstance(piece, slice):
+                found.append(slice(piece.start + begin, piece.start + end))
+            else:
+                assert isinstance(piece, bytes)
+                found.append(piece[begin:end])
+        at += size
+        if at >= stop:
+            break
+    return tuple(found)
+
+
+def swapped(data: bytearray) -> bytearray:
+    """Exchange the two bytes of each word."""
+    data[0::2], data[1::2] = data[1::2], data[0::2]
+    return data
