@@ -81,6 +81,6 @@ def _action(word: str) -> Any:
 
 
 def describe(rule: rules.Rule, instances: int, words: Iterable[str]) -> str:
-    """Tell in a few words what these actions of a rule will do."""
+    """Say in a few words what these actions of a rule will do."""
     asked = set(words)
     return ", ".join(action.describe(rule, instances) for action in ACTIONS if action.word.word in asked)

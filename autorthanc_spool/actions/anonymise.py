@@ -10,7 +10,10 @@ from autorthanc_spool.actions.issuers import Issuers
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.core.pulse import Pulse
+from autorthanc_spool.deidentify import models
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
+from autorthanc_spool.deidentify.region_files import RegionFiles
 from autorthanc_spool.rules import AnonymiseOptions
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ class Anonymise:
     word = rules.ActionWord("ANONYMISE", rules.Kind.CHANGES, spellings=("ANONYMIZE",), keys=("Anonymise",))
 
     def describe(self, rule: rules.Rule, instances: int) -> str:
-        """Tell in a few words what it will do."""
+        """Say in a few words what it will do."""
         project = rule.anonymise.project if rule.anonymise else rule.name
         return f"anonymise {instances} instances for the project {project}"
 
@@ -36,10 +39,19 @@ class Anonymise:
 class Anonymiser:
     """Prepares what leaves anonymised; its processes are started when they are first needed."""
 
-    def __init__(self, keyring: Keyring, tables: PseudonymTables, issuers: Issuers) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        tables: PseudonymTables,
+        regions: RegionFiles,
+        issuers: Issuers,
+        pulse: Pulse | None = None,
+    ) -> None:
         self._keyring = keyring
         self._tables = tables
+        self._regions = regions
         self._issuers = issuers
+        self._pulse = pulse
         self._pool: Pool | None = None
         self._recipe: Recipe | None = None
         # How many files are worked on at the same time: one for each core that this process may use.
@@ -48,7 +60,8 @@ class Anonymiser:
     def content(self, originals: Originals, resource: Resource, options: AnonymiseOptions) -> Content:
         """Prepare the anonymised files of a resource; the first one is anonymised at once, to know their names.
 
-        Raises KeyUnavailable, PseudonymTableInvalid, PatientNotListed, Malformed, Unsupported, InstanceError.
+        Raises KeyUnavailable, PseudonymTableInvalid, PixelRegionsInvalid, DetectorMissing, PatientNotListed, Malformed,
+        Unsupported, InstanceError.
         """
         # These bring the DICOM dictionary along, which takes as long to import as all the rest: not where no rule
         # anonymises.
@@ -58,12 +71,15 @@ class Anonymiser:
         from autorthanc_spool.deidentify.worker import Recipe
 
         table = self._tables.read(options.pseudonym_table) if options.pseudonym_table else None
+        regions = self._regions.read() if options.burned_in == "redact" else ()
+        if options.detect:
+            models.check()
         key = self._keyring.open()
-        recipe = Recipe(Profile(options, table), key, self._issuers.of(resource, options, key))
+        recipe = Recipe(Profile(options, table, regions), key, self._issuers.of(resource, options, key))
         # Workers keep a recipe until they are given another one.
         if self._recipe is None or recipe != self._recipe:
             self._recipe = recipe
-        self._pool = self._pool or Pool(self.workers)
+        self._pool = self._pool or Pool(self.workers, self._pulse)
         return Anonymised(originals, resource, self._recipe, self._pool)
 
     def close(self) -> None:

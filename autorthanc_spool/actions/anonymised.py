@@ -6,6 +6,7 @@ An original is held in memory while it is worked on, never on a disk. Names are 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import re
 import threading
@@ -20,6 +21,7 @@ from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
 from autorthanc_spool.core.outcome import (
+    BLACKED_OUT,
     CUT,
     EMPTIED,
     PRIVATE_CLEANED,
@@ -39,8 +41,10 @@ from autorthanc_spool.deidentify.errors import (
     Unsupported,
 )
 from autorthanc_spool.deidentify.file import Deidentified, Held, Identity
+from autorthanc_spool.deidentify.output import Made
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.worker import Recipe
+from autorthanc_spool.orthanc.hidden import head_and_texts
 
 # Small enough to be written while the next one is digested.
 CHUNK_BYTES = 1024 * 1024
@@ -54,7 +58,7 @@ class Anonymised:
 
     def __init__(self, originals: Originals, resource: Resource, recipe: Recipe, pool: Pool) -> None:
         if not resource.instances:
-            raise ResourceMissing(f"the {resource.level} has no instances any more")
+            raise ResourceMissing(f"the {resource.level} no longer has instances")
         self._originals = originals
         self._recipe = recipe
         self._pool = pool
@@ -68,9 +72,22 @@ class Anonymised:
         self._first: dict[str, _Made] = {}
         self._identity = self._identify(resource)
         renamed = _renamed(resource, self._identity, recipe)
-        self.name = naming.publication_name(renamed)
+        self.name = naming.publication_name(self._with_published_values(renamed), originals.template)
         self.identity = hashlib.sha256(_uid_of(renamed).encode()).hexdigest()
         self.paths: Mapping[str, tuple[str, str]] = naming.file_paths(renamed.series, renamed.instances)
+
+    def _with_published_values(self, renamed: Resource) -> Resource:
+        """Add what else a name may be made of, as the first published file has it; nothing of the originals."""
+        wanted = self._originals.template.tags if self._originals.template else {}
+        streams = [made.stream(self._pool) for made in self._first.values() if made.memory]
+        if not wanted or not streams:
+            return renamed
+        texts = head_and_texts(iter(streams[0]), wanted.values())[1]
+        found = {keyword: texts[tag] for keyword, tag in wanted.items() if texts[tag]}
+        if renamed.level is Level.SERIES:
+            series = replace(renamed.series[0], tags={**found, **renamed.series[0].tags})
+            renamed = replace(renamed, series=(series,))
+        return replace(renamed, study_tags={**found, **renamed.study_tags, **renamed.patient_tags})
 
     def open(self, instance: Instance) -> AnonymisedStream | None:
         """Begin to read one file; None when it is withheld."""
@@ -89,10 +106,10 @@ class Anonymised:
         with self._lock:
             # By file, as one may be asked for again.
             self._counted[instance.resource_id] = made.result
-        return AnonymisedStream(made.memory, made.result)
+        return made.stream(self._pool)
 
-    def told(self) -> Mapping[str, Any]:
-        """Tell whose pseudonym it is made with, what is withheld and why, and what was emptied and cut off."""
+    def details(self) -> Mapping[str, Any]:
+        """Return whose pseudonym it is made with, what is withheld and why, and what was emptied and cut off."""
         with self._lock:
             withheld = {**self._withheld, **self._unreadable}
             counted = list(self._counted.values())
@@ -107,6 +124,7 @@ class Anonymised:
         cut = _total(one.cut for one in counted)
         if cut:
             details[CUT] = {"count": cut.total(), "kinds": dict(sorted(cut.items()))}
+        details |= _blacked_out(counted)
         if len(withheld) == self._count:
             raise self._everything_withheld(details)
         return details
@@ -121,16 +139,28 @@ class Anonymised:
         text = f"none of the {self._count} files may leave, as none can be anonymised with certainty; the record"
         if len(self._unreadable) == self._count:
             return EverythingWithheld(f"{text} lists what is wrong with each", details)
+        if self._recipe.profile.options.burned_in == "redact":
+            hint = "lists why. A file in pixel_regions/ can say what is clean in such images (docs/anonymise.md)"
+            return EverythingWithheld(f"{text} {hint}", details)
         hint = 'lists why. "BurnedIn": "allow" or "Structured": "clean" in the rule would let some of them out'
         return EverythingWithheld(f"{text} {hint}", details)
 
     def _identify(self, resource: Resource) -> Identity:
-        """Anonymise the first file, by Orthanc's ID, of those that can be read: the names are made of what it says."""
+        """Anonymise the first file, by Orthanc's ID, of those that can be read: the names are made of what it says.
+
+        A template's are made of what is published: for these, files are gone through as far as to the first such one.
+        """
+        identity: Identity | None = None
         for instance in sorted(resource.instances, key=lambda one: one.resource_id):
             made = self._make(instance)
-            if made is not None:
-                self._first[instance.resource_id] = made
-                return made.result.identity
+            if made is None:
+                continue
+            self._first[instance.resource_id] = made
+            identity = identity or made.result.identity
+            if made.memory or not self._originals.template:
+                return identity
+        if identity:
+            return identity
         raise self._everything_withheld(self._details(self._unreadable))
 
     def _make(self, instance: Instance) -> _Made | None:
@@ -139,7 +169,8 @@ class Anonymised:
         for chunk in self._originals.open(instance):
             memory.write(chunk)
         try:
-            return _Made(memory, self._pool.deidentify(self._recipe, memory.descriptor))
+            result = self._pool.deidentify(self._recipe, memory.descriptor)
+            return _Made(memory if isinstance(result, Deidentified) else None, result)
         except (DeidentificationError, ProgramMistake, AnonymiserDied) as error:
             is_unreadable = isinstance(error, (Malformed, Unsupported))
             if is_unreadable and self._recipe.profile.options.malformed == "withhold":
@@ -164,9 +195,10 @@ class Anonymised:
 class AnonymisedStream:
     """The bytes of one anonymised file; `md5` and `size_bytes` are theirs once they have ended."""
 
-    def __init__(self, memory: _Memory, result: Deidentified) -> None:
+    def __init__(self, memory: _Memory, result: Deidentified, pool: Pool) -> None:
         self._memory = memory
         self._result = result
+        self._pool = pool
         self.expected_bytes = result.size_bytes
         self.md5 = ""
         self.size_bytes = 0
@@ -184,8 +216,12 @@ class AnonymisedStream:
         for piece in self._result.pieces:
             if isinstance(piece, slice):
                 yield from self._memory.read(piece)
-            else:
+            elif isinstance(piece, bytes):
                 yield piece
+            elif piece.needs_codec:
+                yield self._pool.made(piece, self._memory.descriptor)
+            else:
+                yield self._memory.made(piece)
 
 
 class _Memory:
@@ -206,13 +242,25 @@ class _Memory:
         for at in range(piece.start, piece.stop, CHUNK_BYTES):
             yield os.pread(self.descriptor, min(CHUNK_BYTES, piece.stop - at), at)
 
+    def made(self, piece: Made) -> bytes:
+        """Give what is made of it."""
+        size = os.fstat(self.descriptor).st_size
+        with mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
+            return piece.made(view)
+
 
 @dataclass(frozen=True)
 class _Made:
-    """An original, and what was made of it."""
+    """What was made of an original, and the original where pieces of it leave."""
 
-    memory: _Memory
+    memory: _Memory | None
     result: Deidentified | Held
+
+    def stream(self, pool: Pool) -> AnonymisedStream:
+        """The bytes of a file that leaves; some pieces of it may have to be made by `pool`."""
+        assert self.memory
+        assert isinstance(self.result, Deidentified)
+        return AnonymisedStream(self.memory, self.result, pool)
 
 
 def _mixed(instance: Instance, how: str) -> PatientsMixed:
@@ -223,6 +271,16 @@ def _mixed(instance: Instance, how: str) -> PatientsMixed:
 
 def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     return sum(map(Counter, counts), Counter[str]())
+
+
+def _blacked_out(counted: Iterable[Deidentified]) -> dict[str, Any]:
+    """How many boxes in how many files are black, and what said where; nothing where none was asked."""
+    asked = [one.black for one in counted if one.black.sources]
+    if not asked:
+        return {}
+    sources = Counter(source for one in asked for source in one.sources)
+    files, boxes = sum(one.boxes > 0 for one in asked), sum(one.boxes for one in asked)
+    return {BLACKED_OUT: {"files": files, "boxes": boxes, "by": dict(sorted(sources.items()))}}
 
 
 def _of_study(identity: Identity) -> tuple[str, int | None, str]:

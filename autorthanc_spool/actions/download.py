@@ -1,4 +1,4 @@
-"""DOWNLOAD: the files as they leave, in one folder per series."""
+"""DOWNLOAD: the files as they leave, in folders."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import threading
 from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import fetch_all
 from autorthanc_spool.actions.job import Job, Product
-from autorthanc_spool.core.dicom import Instance
-from autorthanc_spool.output.folders import WORKING, Delivered, WorkingFolder, output_trouble, tree_digest
+from autorthanc_spool.actions.sources import Stream
+from autorthanc_spool.orthanc.storage import StoredFile
+from autorthanc_spool.output.contents import tree_digest
+from autorthanc_spool.output.folders import output_trouble
+from autorthanc_spool.output.working import WorkingFolder
 
 
 class Download:
@@ -16,33 +19,31 @@ class Download:
 
     word = rules.ActionWord("DOWNLOAD", rules.Kind.PUBLISHES)
 
-    def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others tell more
-        """Tell in a few words what `run` will do."""
+    def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others say more
+        """Say in a few words what `run` will do."""
         return f"download {instances} instances"
 
     def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
         """Do it."""
         folders = Folders(working)
 
-        def fetch(instance: Instance) -> Delivered | None:
-            folder, file_name = job.content.paths[instance.resource_id]
-            stream = job.content.open(instance)
-            if stream is None:
-                return None
+        def write(path: str, stream: Stream) -> None:
+            folder, _, file_name = path.rpartition("/")
             folders.need(folder)
-            with working.add(folder, file_name) as file:
-                for chunk in stream:
-                    file.write(chunk)
-            return Delivered(f"{folder}/{file_name}", stream.size_bytes, stream.md5)
+            with working.add(folder or ".", file_name) as file:
+                if isinstance(stream, StoredFile):
+                    stream.copy_to(file.fileno())
+                else:
+                    file.writelines(stream)
 
-        with output_trouble():
-            files = fetch_all(job, fetch)
+        with output_trouble(job.rule.deliver):
+            files = fetch_all(job, write)
             working.sync(sorted(folders.made))
-        return Product(name, name + WORKING, working.inode, files, tree_digest(files))
+        return Product(name, working.name, working.inode, files, tree_digest(files))
 
 
 class Folders:
-    """The folders of series, each made when its first file comes: what is withheld leaves no empty one."""
+    """The folders of files, each made when its first file comes: what is withheld leaves no empty one."""
 
     def __init__(self, working: WorkingFolder) -> None:
         self._working = working
@@ -50,8 +51,10 @@ class Folders:
         self.made: set[str] = set()
 
     def need(self, folder: str) -> None:
-        """Make a folder unless it was made."""
+        """Make a folder, and those that it lies in, unless they were made."""
         with self._lock:
-            if folder not in self.made:
-                self._working.make_folder(folder)
-                self.made.add(folder)
+            for end in range(1, len(parts := folder.split("/")) + 1):
+                one = "/".join(parts[:end])
+                if one and one not in self.made:
+                    self._working.make_folder(one)
+                    self.made.add(one)

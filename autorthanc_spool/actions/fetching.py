@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import TypeVar
 
 from autorthanc_spool.actions.job import Job
-from autorthanc_spool.actions.sources import Digest, Proven
+from autorthanc_spool.actions.placing import placing
+from autorthanc_spool.actions.sources import Digest, Proven, Stream
 from autorthanc_spool.core.dicom import Instance
-from autorthanc_spool.output.folders import Delivered
+from autorthanc_spool.output.contents import Delivered
+
+T = TypeVar("T")
 
 
-def fetch_all(job: Job, fetch: Callable[[Instance], Delivered | None]) -> tuple[Delivered, ...]:
-    """Call `fetch` for every instance, from several threads; tell what it delivered, sorted by path."""
+def fetch_all(job: Job, write: Callable[[str, Stream], None]) -> tuple[Delivered, ...]:
+    """Have every file that leaves written to its path, from several threads; return those written, sorted by path."""
+    files = placing(job, in_order(job.resource.instances))
 
-    def fetch_one(instance: Instance) -> Delivered | None:
-        job.check_stop()
-        return fetch(instance)
+    def fetch(instance: Instance) -> Delivered | None:
+        with files.opened(instance) as opened:
+            if opened is None:
+                return None
+            path, stream = opened
+            write(path, stream)
+            return Delivered(path, stream.size_bytes, stream.md5)
 
-    with ThreadPoolExecutor(job.threads, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(fetch_one, instance) for instance in in_order(job.resource.instances)]
-        try:
-            # After the first failure the rest is in vain.
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        results = [future.result() for future in futures if not future.cancelled()]
-        return tuple(sorted((file for file in results if file), key=lambda file: file.path))
+    return tuple(sorted((file for file in _each(job, fetch) if file), key=lambda file: file.path))
 
 
 def proven(job: Job) -> Job:
@@ -35,18 +36,31 @@ def proven(job: Job) -> Job:
 
     Raises what reading raises, and EverythingWithheld. The content of the job that is given back must be what was read.
     """
-    digests: dict[str, Digest] = {}
 
-    def read(instance: Instance) -> None:
+    def read(instance: Instance) -> tuple[str, Digest] | None:
+        job.check_stop()
         stream = job.content.open(instance)
-        if stream is not None:
-            for _ in stream:
-                pass
-            digests[instance.resource_id] = Digest(stream.size_bytes, stream.md5)
+        if stream is None:
+            return None
+        for _ in stream:
+            pass
+        return instance.resource_id, Digest(stream.size_bytes, stream.md5)
 
-    fetch_all(job, read)
-    job.content.told()
+    digests = dict(filter(None, _each(job, read)))
+    job.content.details()
     return replace(job, content=Proven(job.content, digests))
+
+
+def _each(job: Job, work: Callable[[Instance], T]) -> list[T]:
+    """Call `work` for every instance, begun in their order, from several threads."""
+    with ThreadPoolExecutor(job.threads, thread_name_prefix="fetch") as pool:
+        futures = [pool.submit(work, instance) for instance in in_order(job.resource.instances)]
+        try:
+            # After the first failure the rest is wasted.
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return [future.result() for future in futures if not future.cancelled()]
 
 
 def in_order(instances: tuple[Instance, ...]) -> list[Instance]:

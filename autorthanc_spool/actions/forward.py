@@ -26,7 +26,7 @@ class Forward:
     word = rules.ActionWord("FORWARD", rules.Kind.SENDS, needs=("DestinationModality",), keys=("StorageCommitment",))
 
     def describe(self, rule: rules.Rule, instances: int) -> str:
-        """Tell in a few words what `run` will do."""
+        """Say in a few words what `run` will do."""
         return f"forward {instances} instances to {', '.join(rule.destination_modalities)}"
 
     def prove(self, job: Job, delivery: Delivery) -> Job:
@@ -34,7 +34,7 @@ class Forward:
         delivery.modalities.check(delivery.destination)
         if _is_stored(job):
             return job
-        # Reading it all would be in vain, each time that a destination is tried which is still down.
+        # Else all of it would be read for nothing each time that a destination is tried which is still down.
         delivery.modalities.check_reachable(delivery.destination)
         return proven(job)
 
@@ -61,6 +61,7 @@ def _send_straight(job: Job, proven: Proven, delivery: Delivery) -> Sent:
         stream = proven.open(instance)
         if stream is None:
             continue
+        delivery.progress.check()
         try:
             delivery.modalities.store_straight(delivery.destination, b"".join(stream))
         except ForwardRefused as error:
@@ -111,6 +112,7 @@ def _send_part(job: Job, originals: Originals, delivery: Delivery, *, commitment
     ids = [one.resource_id for one in left]
     if not progress.job or modalities.job(progress.job) is None:
         originals.verify_stored(left)
+        progress.check()
         progress.note(modalities.store(delivery.destination, ids, commitment=commitment))
     done = _finished(job, delivery, progress.job)
     if _is_whole(done, ids):
@@ -128,9 +130,10 @@ def _send_part(job: Job, originals: Originals, delivery: Delivery, *, commitment
 
 
 def _send_halves(job: Job, delivery: Delivery, ids: list[str]) -> list[str]:
-    """Send both halves of what wasn't taken whole, and those of each half again; tell what is refused alone."""
+    """Send both halves of what wasn't taken whole, and those of each half again; return what is refused alone."""
     missing: list[str] = []
     for part in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+        delivery.progress.check()
         if not _is_whole(_finished(job, delivery, delivery.modalities.store(delivery.destination, part)), part):
             missing += _send_halves(job, delivery, part) if len(part) > 1 else part
     # A destination that went away has refused nothing.

@@ -31,7 +31,7 @@ _ISSUER_OF_PATIENT_ID = "0010,0021"
 
 
 class Issuers:
-    """Tells which issuer counts for a study."""
+    """Finds which issuer counts for a study."""
 
     def __init__(self, orthanc: Orthanc, ledger: Ledger) -> None:
         self._orthanc = orthanc
@@ -89,7 +89,7 @@ class Issuers:
                 record = self._ledger.read(one)
                 for entry in record.entries.values():
                     if entry.details.get(PSEUDONYM_KEY) == key_id:
-                        # The published name begins with it.
+                        # Versions that didn't write it here began the published name with it.
                         yield entry.name.partition("-")[0]
                 for details in record.details():
                     if details.get(PSEUDONYM_KEY) == key_id and PSEUDONYM in details:

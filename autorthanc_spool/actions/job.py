@@ -11,8 +11,10 @@ from autorthanc_spool.actions.anonymise import Anonymiser
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import Interrupted
+from autorthanc_spool.core.pulse import Pulse, no_pulse
 from autorthanc_spool.orthanc.modalities import Modalities
-from autorthanc_spool.output.folders import Delivered, WorkingFolder
+from autorthanc_spool.output.contents import Delivered
+from autorthanc_spool.output.working import WorkingFolder
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,11 @@ class Job:
     content: Content
     stop: threading.Event
     threads: int = 4
+    pulse: Pulse = field(default_factory=no_pulse)
 
     def check_stop(self) -> None:
-        """Raise Interrupted when the processor was asked to stop."""
+        """Say that something moves; raise Interrupted when the processor was asked to stop."""
+        self.pulse.beat()
         if self.stop.is_set():
             raise Interrupted("the processor was stopped in the middle of it")
 
@@ -41,7 +45,7 @@ class Product:
     """What an action made in the working directory.
 
     `published_name` is what it will be called in ``OUT/RULE``, `source` what is renamed to that, both below it;
-    `inode` is the source's, `tree` the digest that tells later whether it is still what was published.
+    `inode` is the source's, `tree` the digest that shows later whether it is still what was published.
     """
 
     published_name: str
@@ -69,6 +73,9 @@ class Progress(Protocol):
     @property
     def missing(self) -> tuple[str, ...]:
         """What is left to be sent."""
+
+    def check(self) -> None:
+        """Make sure, before something is sent, that the work is still ours. Raises ClaimLost, MarkerTaken."""
 
     def note(self, job: str = "", transaction: str = "") -> None:
         """Keep these, for whoever goes on after a crash."""
@@ -106,7 +113,7 @@ class Action(Protocol):
     word: rules.ActionWord
 
     def describe(self, rule: rules.Rule, instances: int) -> str:
-        """Tell in a few words what `run` will do."""
+        """Say in a few words what `run` will do."""
 
 
 class ChangingAction(Action, Protocol):

@@ -68,7 +68,7 @@ class Keyring:
         except (ValueError, KeyError, TypeError):
             raise KeyUnavailable(
                 f"{self._state} can't be understood; it names the pseudonym key. Restore it from a backup, or remove "
-                "it: then the ledger tells which key is the right one"
+                "it: then the ledger says which key is the right one"
             ) from None
 
     def _note(self, key: Key) -> None:

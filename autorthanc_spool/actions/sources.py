@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Resource
 from autorthanc_spool.core.errors import InstanceError
+from autorthanc_spool.core.template import Template
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.hidden import with_hidden
+from autorthanc_spool.orthanc.storage import Storage
 from autorthanc_spool.orthanc.transfer import Transfer
 
 
@@ -46,13 +50,13 @@ class Content(Protocol):
         """Folder and file name of each file, by the Orthanc ID of its instance."""
 
     def open(self, instance: Instance) -> Stream | None:
-        """Begin to read one file; None for a file that is withheld, of which nothing may leave.
+        """Begin to read one file; None for a file that is withheld.
 
         This, or reading, raises InstanceError when the file can't be had whole and unchanged.
         """
 
-    def told(self) -> Mapping[str, Any]:
-        """Tell what the record says about the files beside their number; asked when all of them were opened.
+    def details(self) -> Mapping[str, Any]:
+        """Return what the record says about the files beside their number; asked when all of them were opened.
 
         Raises EverythingWithheld when none of them may leave.
         """
@@ -61,16 +65,33 @@ class Content(Protocol):
 class Originals:
     """The files as Orthanc received them."""
 
-    def __init__(self, orthanc: Orthanc, resource: Resource, *, verify_md5: bool) -> None:
+    def __init__(
+        self,
+        orthanc: Orthanc,
+        resource: Resource,
+        template: Template | None = None,
+        *,
+        verify_md5: bool,
+        storage: Storage | None = None,
+    ) -> None:
         self._orthanc = orthanc
+        self._storage = storage
         self._verify_md5 = verify_md5
-        self.name = naming.publication_name(resource)
+        self._resource = resource
+        self.template = template
         self.identity = resource.resource_id
         self.paths: Mapping[str, tuple[str, str]] = naming.file_paths(resource.series, resource.instances)
 
+    @cached_property
+    def name(self) -> str:
+        """What is published is called so; first files are asked for what Orthanc doesn't list."""
+        resource = with_named_values(self._orthanc, self._resource, self.template) if self.template else self._resource
+        return naming.publication_name(resource, self.template)
+
     def open(self, instance: Instance) -> Stream:
-        """Begin to read one file."""
-        return Transfer(self._orthanc, instance, verify_md5=self._verify_md5)
+        """Begin to read one file: from Orthanc's storage, where it lies on this machine and has it, else by HTTP."""
+        stored = self._storage.open(instance) if self._storage else None
+        return stored or Transfer(self._orthanc, instance, verify_md5=self._verify_md5)
 
     def verify_stored(self, instances: Iterable[Instance]) -> None:
         """Have Orthanc compare its stored files with what it received. Raises InstanceError."""
@@ -78,9 +99,26 @@ class Originals:
             for instance in instances:
                 self._orthanc.verify_stored(instance)
 
-    def told(self) -> Mapping[str, Any]:
+    def details(self) -> Mapping[str, Any]:
         """Nothing more."""
         return {}
+
+
+def with_named_values(orthanc: Orthanc, resource: Resource, template: Template) -> Resource:
+    """Read the first file of one series after the other, until one has said each value that Orthanc doesn't list."""
+    for one in naming.in_order(resource.series):
+        if not naming.unanswered(resource, template):
+            break
+        series_id = one.resource_id
+        if one.first_instance_tags is None:
+            resource = orthanc.with_first_instances(resource, frozenset({series_id}))
+        (read,) = (found for found in resource.series if found.resource_id == series_id)
+        tags = read.first_instance_tags or {}
+        asked = naming.unanswered(resource, template)
+        resource = with_hidden(
+            orthanc, resource, frozenset((series_id, tag) for tag in asked if tags.get(tag, "") is None)
+        )
+    return resource
 
 
 @dataclass(frozen=True)
@@ -92,7 +130,7 @@ class Digest:
 
 
 class Proven:
-    """Content of which every file was read to its end once, and may leave; read again, it must be the same.
+    """Content whose files were all read to the end once, and may leave; read again, each must be the same.
 
     `digests` has those that may leave, by the Orthanc ID of their instance; the others are withheld.
     """
@@ -100,11 +138,15 @@ class Proven:
     def __init__(self, content: Content, digests: Mapping[str, Digest]) -> None:
         self._content = content
         self._digests = digests
-        self.name = content.name
         self.identity = content.identity
         self.paths = content.paths
         self.instances = len(digests)
         self.size_bytes = sum(digest.size_bytes for digest in digests.values())
+
+    @property
+    def name(self) -> str:
+        """What is published would be called so."""
+        return self._content.name
 
     def open(self, instance: Instance) -> Stream | None:
         """Begin to read one file again."""
@@ -112,9 +154,9 @@ class Proven:
         stream = self._content.open(instance) if wanted else None
         return _Again(stream, wanted, instance) if stream and wanted else None
 
-    def told(self) -> Mapping[str, Any]:
-        """Tell what the content tells."""
-        return self._content.told()
+    def details(self) -> Mapping[str, Any]:
+        """Return the details of the content."""
+        return self._content.details()
 
 
 class _Again:

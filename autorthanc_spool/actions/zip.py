@@ -11,19 +11,15 @@ from typing import IO
 from autorthanc_spool import rules
 from autorthanc_spool.actions.fetching import fetch_all
 from autorthanc_spool.actions.job import Job, Product
-from autorthanc_spool.core.dicom import Instance
+from autorthanc_spool.actions.placing import let_go
+from autorthanc_spool.actions.sources import Stream
 from autorthanc_spool.core.errors import ArchiveDamaged
 from autorthanc_spool.core.outcome import ARCHIVE_BYTES, ARCHIVE_MD5
 from autorthanc_spool.disk import archive
 from autorthanc_spool.disk.archive import ArchiveWriter, Packer
-from autorthanc_spool.output.folders import (
-    CHUNK_BYTES,
-    WORKING,
-    Delivered,
-    WorkingFolder,
-    archive_digest,
-    output_trouble,
-)
+from autorthanc_spool.output.contents import CHUNK_BYTES, Delivered, archive_digest
+from autorthanc_spool.output.folders import output_trouble
+from autorthanc_spool.output.working import WorkingFolder
 
 # All threads together keep no more than this in memory. What is larger than a thread's share isn't kept, but written
 # while it is fetched.
@@ -35,17 +31,17 @@ class Zip:
 
     word = rules.ActionWord("ZIP", rules.Kind.PUBLISHES, instead_of=frozenset({"DOWNLOAD"}), keys=("Zip",))
 
-    def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others tell more
-        """Tell in a few words what `run` will do."""
+    def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others say more
+        """Say in a few words what `run` will do."""
         return f"zip {instances} instances"
 
     def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
         """Do it."""
-        source, name = f"{name}{WORKING}/{name}.zip", f"{name}.zip"
-        with output_trouble():
+        source, name = f"{working.name}/{name}.zip", f"{name}.zip"
+        with output_trouble(job.rule.deliver):
             with working.add(".", name) as file:
                 writer = ArchiveWriter(file)
-                files = fetch_all(job, _Packing(job, writer).fetch)
+                files = fetch_all(job, _Packing(job, writer).write)
                 writer.finish()
             working.sync([])
             with working.read(name) as file:
@@ -71,11 +67,8 @@ class _Packing:
         self._turn = threading.Lock()
         self._compress = job.rule.zip is None or job.rule.zip.compression == "fast"
 
-    def fetch(self, instance: Instance) -> Delivered | None:
-        path = "/".join(self._job.content.paths[instance.resource_id])
-        packer, stream = Packer(compress=self._compress), self._job.content.open(instance)
-        if stream is None:
-            return None
+    def write(self, path: str, stream: Stream) -> None:
+        packer = Packer(compress=self._compress)
         packed, expected_bytes = packer.pack(stream), stream.expected_bytes
         if expected_bytes <= BUFFERED_BYTES // self._job.threads:
             # The transfer has ended before this waits for its turn: Orthanc breaks off one that stalls.
@@ -83,9 +76,9 @@ class _Packing:
             with self._turn:
                 self._writer.add(path, packer, ready, expected_bytes)
         else:
+            let_go(stream)
             with self._turn:
                 self._writer.add(path, packer, packed, expected_bytes)
-        return Delivered(path, stream.size_bytes, stream.md5)
 
 
 def _test(job: Job, file: IO[bytes], files: tuple[Delivered, ...]) -> None:

@@ -61,6 +61,19 @@ class Change:
     date: str
 
 
+@dataclass(frozen=True)
+class Attachment:
+    """What Orthanc says of a stored DICOM file; `md5` is "" where it keeps none.
+
+    `is_plain` says that the file is stored as it came, not compressed: then both sizes and both MD5s are the same.
+    """
+
+    uuid: str
+    size_bytes: int
+    md5: str
+    is_plain: bool
+
+
 def parse_time(text: str) -> datetime:
     """Read a time as Orthanc writes it: UTC, ``20261124T015904``."""
     try:
@@ -99,6 +112,15 @@ def read_instance(content: Mapping[str, Any]) -> Instance:
         file_size_bytes=size,
         file_uuid=str(content.get("FileUuid", "")),
     )
+
+
+def read_attachment(content: Mapping[str, Any]) -> Attachment:
+    """Read what ``/attachments/dicom/info`` says."""
+    size, md5 = content.get("UncompressedSize"), content.get("UncompressedMD5")
+    if not isinstance(size, int) or not isinstance(md5, str):
+        raise OrthancFault("Orthanc describes a stored file without its size or MD5")
+    is_plain = (content.get("CompressedSize"), content.get("CompressedMD5")) == (size, md5)
+    return Attachment(str(content.get("Uuid", "")), size, md5.lower(), is_plain)
 
 
 def read_study_summary(content: Mapping[str, Any]) -> StudySummary:
@@ -164,7 +186,7 @@ def _tags(content: Mapping[str, Any], key: str) -> Mapping[str, str]:
 def checked_id(resource_id: object) -> str:
     """Give an identifier back, if it is one."""
     if not isinstance(resource_id, str) or not RESOURCE_ID_PATTERN.fullmatch(resource_id):
-        raise OrthancFault("Orthanc gives an ID that is none")
+        raise OrthancFault("Orthanc gives an ID that isn't one")
     return resource_id
 
 
@@ -176,12 +198,12 @@ def object_of(content: Any, path: str) -> Mapping[str, Any]:
 
 
 def shape(path: str) -> str:
-    """Tell a path without its identifiers."""
+    """Give a path without its identifiers."""
     return RESOURCE_ID_PATTERN.sub("ID", path)
 
 
 def cause(error: Exception) -> str:
-    """Tell why Orthanc can't be reached, in words; `error` is the HTTP client's."""
+    """Say why Orthanc can't be reached, in words; `error` is the HTTP client's."""
     reason = getattr(error, "reason", None) or error
     names = {
         "NewConnectionError": "connection refused or no such host",
@@ -192,5 +214,8 @@ def cause(error: Exception) -> str:
         "SSLError": "its TLS certificate isn't trusted; set AUTORTHANC_CA_FILE",
         "ProtocolError": "the connection broke",
         "IncompleteRead": "the connection broke",
+        "ConnectionError": "the connection broke",
+        "TimeoutError": "no answer in time",
     }
-    return names.get(type(reason).__name__, type(reason).__name__)
+    classes = [kind.__name__ for kind in type(reason).__mro__]
+    return next((names[name] for name in classes if name in names), classes[0])

@@ -1,17 +1,20 @@
-"""Orthanc's REST API: the only speaker of HTTP.
+"""Orthanc's REST API: who asks Orthanc for anything asks here.
 
-What the answers mean is read in `orthanc_answers`; stored files are fetched and checked in `orthanc_transfer`.
+What the answers mean is read in `answers`; stored files are fetched and checked in `transfer`, on `connections`.
 Source: https://orthanc.uclouvain.be/book/users/rest.html
 """
 
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64encode
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from http.client import HTTPResponse
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,10 @@ from autorthanc_spool.core.errors import (
     SettingsError,
     StillArriving,
 )
+from autorthanc_spool.core.pulse import Pulse, no_pulse
 from autorthanc_spool.orthanc.answers import (
     Answer,
+    Attachment,
     Change,
     StudySummary,
     cause,
@@ -38,6 +43,7 @@ from autorthanc_spool.orthanc.answers import (
     first_instance,
     object_of,
     parse_time,
+    read_attachment,
     read_changes,
     read_instance,
     read_resource,
@@ -45,14 +51,21 @@ from autorthanc_spool.orthanc.answers import (
     read_study_summary,
     shape,
 )
+from autorthanc_spool.orthanc.connections import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, FileConnections
+from autorthanc_spool.orthanc.listing import objects
 
-CONNECT_TIMEOUT_S = 5.0
-# Orthanc itself gives up a stalled connection after 30 s (HttpRequestTimeout), with a body that is cut short.
-READ_TIMEOUT_S = 60.0
+# What is sent slower than this through Orthanc to another node counts as stuck.
+SLOWEST_BYTES_S = 250_000.0
 
-# A resource whose series change between one request and the next is read this often before it is left in peace.
+# A resource whose series change between one request and the next is read this often, then left for later.
 _READINGS = 5
 _CHANGING_WAIT_S = 5.0
+
+# Its clock shows seconds. Of a hundred markers a second, not each needs to ask.
+_CLOCK_KEPT_S = 1.0
+
+# A list of studies may have a hundred megabytes.
+_CHUNK_BYTES = 256 * 1024
 
 _PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
 
@@ -61,40 +74,41 @@ class Orthanc:
     """One Orthanc server. Safe to be shared between threads."""
 
     def __init__(
-        self, url: str, username: str, password: str | None, *, ca_file: Path | None = None, connections: int = 4
+        self,
+        url: str,
+        username: str,
+        password: str | None,
+        *,
+        ca_file: Path | None = None,
+        connections: int = 4,
+        pulse: Pulse | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        # Beats with each answer, and with each piece of a stored file.
+        self.pulse = pulse or no_pulse()
         try:
             address = urllib3.util.parse_url(self.url)
         except urllib3.exceptions.LocationParseError:
             raise SettingsError([f"ORTHANC_URL is {url}; expected an http or https address"]) from None
         # A reverse proxy may have Orthanc below a path of its own.
         self._prefix = address.path or ""
-        # Up to version 1.12.1 Orthanc compresses DICOM for whoever accepts it, which is 30 times slower.
-        headers = {"Accept-Encoding": "identity", "User-Agent": "autorthanc-spool"}
-        if password is not None:
-            # Orthanc compares UTF-8; urllib3's helper would refuse what Latin-1 lacks.
-            headers["Authorization"] = "Basic " + b64encode(f"{username}:{password}".encode()).decode()
-        self._pool = urllib3.connection_from_url(
-            self.url,
-            maxsize=connections,
-            block=True,
-            headers=headers,
-            timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
-            # Orthanc closes a connection that idles for 1 s; a request on it fails and is sent once more.
-            retries=Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, backoff_factor=0.1),
-            # Without TLS, the pool doesn't know this option.
-            **({"ca_certs": str(ca_file)} if ca_file and address.scheme == "https" else {}),
-        )
+        # The time that it gave last, and when it gave it.
+        self._clock: tuple[datetime | None, float] = None, 0.0
+        headers = _headers(username, password)
+        self._pool = _pool(self.url, headers, connections, ca_file)
+        self._files = FileConnections(self.url, headers, connections, ca_file)
 
-    def system(self) -> Mapping[str, Any]:
+    def system(self, *, read_timeout_s: float = 15.0, resends: int = 2) -> Mapping[str, Any]:
         """Ask whether Orthanc is there. Raises OrthancUnavailable, or PasswordRefused."""
+        timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s)
+        retries = Retry(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, backoff_factor=0.1)
         try:
-            response = self._pool.request("GET", f"{self._prefix}/system", timeout=Timeout(connect=5.0, read=15.0))
+            response = self._pool.request("GET", f"{self._prefix}/system", timeout=timeout, retries=retries)
         except urllib3.exceptions.HTTPError as error:
             raise OrthancUnavailable(
                 f"Orthanc doesn't answer at {self.url} ({cause(error)}); is it running, and is ORTHANC_URL right?"
             ) from None
+        self.pulse.beat()
         if response.status in (401, 403):
             raise PasswordRefused(
                 f"Orthanc at {self.url} refuses the user or the password; "
@@ -138,7 +152,15 @@ class Orthanc:
 
     def now(self) -> datetime:
         """Read Orthanc's clock (UTC)."""
-        return parse_time(self._get_text("/tools/now").strip().strip('"'))
+        found = parse_time(self._get_text("/tools/now").strip().strip('"'))
+        self._clock = found, time.monotonic()
+        return found
+
+    def about_now(self) -> datetime:
+        """Orthanc's clock, read at most a second ago, and gone on since; never ahead of what it says."""
+        read, answered_s = self._clock
+        age_s = time.monotonic() - answered_s
+        return self.now() if read is None or age_s > _CLOCK_KEPT_S else read + timedelta(seconds=age_s)
 
     def local_now(self) -> datetime:
         """Read Orthanc's local time, as if it were UTC."""
@@ -184,13 +206,24 @@ class Orthanc:
         return replace(resource, siblings=tuple(read_series(one) for one in listed))
 
     def parent_study(self, series_id: str) -> str:
-        """Tell the ID of the study that a series belongs to. Raises ResourceMissing."""
+        """Return the ID of the study that a series belongs to. Raises ResourceMissing."""
         return checked_id(self._get_resource(f"/series/{checked_id(series_id)}", Level.SERIES).get("ParentStudy"))
 
     def instance(self, resource_id: str) -> Instance | None:
         """Read what is stored of one instance; None when Orthanc has none."""
         found = self._get(f"/instances/{checked_id(resource_id)}")
         return None if found is None else read_instance(object_of(found, "/instances"))
+
+    def attachment(self, instance: Instance) -> Attachment | None:
+        """Ask how the file of an instance is stored; None when Orthanc has none, or doesn't know."""
+        path = f"/instances/{instance.resource_id}/attachments/dicom/info"
+        found = self._get(path)
+        return None if found is None else read_attachment(object_of(found, path))
+
+    def some_instances(self, number: int) -> list[str]:
+        """List the IDs of a few instances."""
+        found = self._get(f"/instances?since=0&limit={number}")
+        return [checked_id(one) for one in found] if isinstance(found, list) else []
 
     def studies(self) -> list[StudySummary]:
         """List all studies, whole: paging is by offset, and skips when one is deleted meanwhile."""
@@ -201,22 +234,21 @@ class Orthanc:
         return [read_resource(Level.STUDY, one, one, ()) for one in self._all_studies()]
 
     def last_change(self) -> tuple[int, Change | None]:
-        """Tell the number of the last change, and the last one that is still listed."""
-        # Beyond the end, Orthanc tells where it is; `?last` tells of what wasn't deleted since.
+        """Return the number of the last change, and the last one that is still listed."""
+        # Beyond the end, Orthanc says where it is; `?last` gives what wasn't deleted since.
         beyond = object_of(self._get(f"/changes?since={2**62}&limit=1"), "/changes")
         listed = read_changes(self._get("/changes?last"))
         last = beyond.get("Last")
         return last if isinstance(last, int) else 0, listed[-1] if listed else None
 
     def change(self, seq: int) -> Change | None:
-        """Read the change of this number; None when it isn't listed any more."""
+        """Read the change of this number; None when it is no longer listed."""
         listed = read_changes(self._get(f"/changes?since={seq - 1}&limit=1"))
         return next((one for one in listed if one.seq == seq), None)
 
-    def open(self, instance: Instance) -> urllib3.BaseHTTPResponse:
-        """Ask for the stored bytes of an instance, with Orthanc's own MD5 as its ETag."""
-        path = f"/instances/{instance.resource_id}/attachments/dicom/data"
-        return self._pool.request("GET", f"{self._prefix}{path}", preload_content=False)
+    def open(self, instance: Instance) -> AbstractContextManager[HTTPResponse]:
+        """Ask for the stored bytes of an instance, with Orthanc's own MD5 as its ETag. Raises what is in `BROKEN`."""
+        return self._files.open(f"{self._prefix}/instances/{instance.resource_id}/attachments/dicom/data")
 
     def verify_stored(self, instance: Instance) -> None:
         """Have Orthanc compare a stored file with the MD5 of what it received. Raises InstanceError."""
@@ -258,6 +290,13 @@ class Orthanc:
         found = self._get(path)
         return None if found is None else object_of(found, path)
 
+    def listed(self, path: str) -> list[Any]:
+        """Read a list; an empty one when Orthanc knows none."""
+        found = self._get(path)
+        if found is not None and not isinstance(found, list):
+            raise OrthancFault(f"Orthanc's answer to {shape(path)} is not a list")
+        return found or []
+
     def modalities(self) -> frozenset[str]:
         """List the names of the remote modalities that Orthanc knows."""
         names = self._get("/modalities")
@@ -265,6 +304,8 @@ class Orthanc:
 
     def _send(self, method: str, path: str, body: bytes | None, read_timeout_s: float, *, resends: int = 2) -> Answer:
         timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s)
+        # Orthanc answers when it has passed a file on; until then nobody can see whether it moves.
+        self.pulse.beat(len(body or b"") / SLOWEST_BYTES_S)
         # Without naming its methods, urllib3 wouldn't send a POST again on a connection that Orthanc had closed.
         retries = Retry(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, allowed_methods=None)
         try:
@@ -272,15 +313,35 @@ class Orthanc:
         except urllib3.exceptions.HTTPError as error:
             self.system()
             raise OrthancFault(f"Orthanc answers, but not to {shape(path)} ({cause(error)})") from None
+        self.pulse.beat()
         if response.status != 200:
             self.check_presence(response.status)
         return Answer(response.status, response.data)
 
-    def _all_studies(self) -> list[Mapping[str, Any]]:
-        found = self._get("/studies?expand")
-        if not isinstance(found, list):
-            raise OrthancFault("Orthanc's answer to /studies is not a list")
-        return [object_of(one, "/studies") for one in found]
+    def _all_studies(self) -> Iterator[Mapping[str, Any]]:
+        path, first = "/studies?expand", b""
+        try:
+            response = self._pool.request("GET", f"{self._prefix}{path}", preload_content=False)
+            try:
+                if response.status != 200:
+                    self.check_presence(response.status)
+                    raise OrthancFault(f"Orthanc answers {response.status} to {shape(path)}; its log says why")
+                chunks = self._arriving(response)
+                first = next(chunks, b"")
+                yield from objects(chain([first], chunks))
+            finally:
+                # Where it wasn't read to its end, the connection is of no use to the next request.
+                response.close()
+        except urllib3.exceptions.HTTPError as error:
+            self.system()
+            raise OrthancFault(f"Orthanc answers, but not to {shape(path)} ({cause(error)})") from None
+        except (ValueError, RecursionError):
+            raise _changed(path, first) from None
+
+    def _arriving(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        for chunk in response.stream(_CHUNK_BYTES):
+            self.pulse.beat()
+            yield chunk
 
     def _first_instance_tags(self, resource: Resource, series_id: str) -> Mapping[str, str | None]:
         first = first_instance(resource, series_id)
@@ -322,6 +383,7 @@ class Orthanc:
         except urllib3.exceptions.HTTPError as error:
             self.system()
             raise OrthancFault(f"Orthanc answers, but not to {shape(path)} ({cause(error)})") from None
+        self.pulse.beat()
         if response.status == 404:
             return None
         if response.status != 200:
@@ -334,8 +396,35 @@ def _parsed(response: urllib3.BaseHTTPResponse, path: str) -> Any:
     try:
         return json.loads(response.data)
     except (ValueError, RecursionError, urllib3.exceptions.HTTPError):
-        what = "a web page" if response.data.lstrip()[:1] == b"<" else "cut or changed text"
-        raise AnswerChanged(
-            f"instead of Orthanc's answer to {shape(path)} {what} arrives: look after the proxy between here and "
-            "Orthanc (a login, a limit of size or time)"
-        ) from None
+        raise _changed(path, response.data) from None
+
+
+def _changed(path: str, data: bytes) -> AnswerChanged:
+    what = "a web page" if data.lstrip()[:1] == b"<" else "cut or changed text"
+    return AnswerChanged(
+        f"instead of Orthanc's answer to {shape(path)} {what} arrives: look after the proxy between here and "
+        "Orthanc (a login, a limit of size or time)"
+    )
+
+
+def _headers(username: str, password: str | None) -> dict[str, str]:
+    # Up to version 1.12.1 Orthanc compresses DICOM for whoever accepts it, which is 30 times slower.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "autorthanc-spool"}
+    if password is not None:
+        # Orthanc compares UTF-8; urllib3's helper would refuse what Latin-1 lacks.
+        headers["Authorization"] = "Basic " + b64encode(f"{username}:{password}".encode()).decode()
+    return headers
+
+
+def _pool(url: str, headers: Mapping[str, str], connections: int, ca_file: Path | None) -> urllib3.HTTPConnectionPool:
+    return urllib3.connection_from_url(
+        url,
+        maxsize=connections,
+        block=True,
+        headers=headers,
+        timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+        # Orthanc closes a connection that idles for 1 s; a request on it fails and is sent once more.
+        retries=Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, backoff_factor=0.1),
+        # Without TLS, the pool doesn't know this option.
+        **({"ca_certs": str(ca_file)} if ca_file and url.lower().startswith("https:") else {}),
+    )

@@ -71,9 +71,9 @@ class Modalities:
             raise _down(name, reason)
 
     def store(self, name: str, instance_ids: Iterable[str], *, commitment: bool = False) -> str:
-        """Begin to send what lies in Orthanc; tell the ID of the job, which ends at the first refusal.
+        """Begin to send what lies in Orthanc; return the ID of the job, which ends at the first refusal.
 
-        A permissive job would go on; but Orthanc 1.10 then tells of success, and of no failed instance, when the
+        A permissive job would go on; but Orthanc 1.10 then reports success, and no failed instance, when the
         destination accepts no presentation context for some.
         """
         content = {"Resources": list(instance_ids), "Asynchronous": True, "StorageCommitment": commitment}
@@ -97,7 +97,7 @@ class Modalities:
             return None
         content = found.get("Content")
         if not isinstance(content, dict):
-            raise OrthancFault("Orthanc tells nothing about what a sending job has sent")
+            raise OrthancFault("Orthanc says nothing about what a sending job has sent")
         return SendingJob(
             state=str(found.get("State", "")),
             progress=_number(found.get("Progress")),
@@ -124,7 +124,7 @@ class Modalities:
         )
 
     def failure(self, name: str, reason: str) -> DestinationUnavailable | ForwardRefused:
-        """Tell a destination that is down, after something failed, from one that answers and refuses."""
+        """Find after a failure whether a destination is down, or answers and refuses."""
         if self._unreachable(name):
             return _down(name, reason)
         return ForwardRefused(

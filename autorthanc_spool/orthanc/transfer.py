@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-
-import urllib3
+from http.client import HTTPResponse, IncompleteRead
 
 from autorthanc_spool.core.dicom import Instance
 from autorthanc_spool.core.errors import AnswerChanged, InstanceError
 from autorthanc_spool.orthanc.answers import cause
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.connections import BROKEN
 
 # Most files come in one piece, and all threads together need a few megabytes.
 CHUNK_BYTES = 1024 * 1024
@@ -27,7 +26,7 @@ _ETAG = re.compile(r'"\d+-([0-9a-f]{32})"')
 class Transfer:
     """The stored bytes of an instance, chunk by chunk; `md5` and `size_bytes` are known when they have ended.
 
-    Raises InstanceError, at the end, when they are not what Orthanc received, as far as size and MD5 tell.
+    Raises InstanceError, at the end, when they are not what Orthanc received, as far as size and MD5 show.
     """
 
     def __init__(self, orthanc: Orthanc, instance: Instance, *, verify_md5: bool = True) -> None:
@@ -39,39 +38,49 @@ class Transfer:
         self.size_bytes = 0
 
     def __iter__(self) -> Generator[bytes, None, None]:
-        """Fetch them."""
+        """Fetch them, from the beginning."""
+        self.size_bytes = 0
         try:
-            with _given_back(self._orthanc.open(self._instance)) as response:
-                if response.status == 200:
-                    yield from self._chunks(response)
-        except urllib3.exceptions.HTTPError as error:
-            # Orthanc is gone, or only this instance is in trouble: its own answer tells.
+            with self._orthanc.open(self._instance) as response:
+                announced = _announced_md5(response.headers.get("ETag", ""))
+                if response.status == 200 and announced and not self._verify_md5:
+                    # What nobody compares isn't computed: the record has what Orthanc says.
+                    yield from self._counted(response)
+                    self.md5 = announced
+                elif response.status == 200:
+                    yield from self._digested(response)
+        except BROKEN as error:
+            # Orthanc is gone, or only this instance is in trouble: its answer shows which.
             self._orthanc.system()
             raise InstanceError(self._instance.resource_id, f"its transfer broke off ({cause(error)})") from None
         if response.status != 200:
             self._orthanc.check_presence(response.status)
             raise InstanceError(self._instance.resource_id, _refusal(response.status))
-        self._check(response.headers.get("ETag", ""))
+        self._check(announced)
 
-    def _chunks(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def _digested(self, response: HTTPResponse) -> Iterator[bytes]:
         digest = hashlib.md5(usedforsecurity=False)
-        for chunk in response.stream(CHUNK_BYTES, decode_content=False):
+        for chunk in self._counted(response):
             digest.update(chunk)
-            self.size_bytes += len(chunk)
             yield chunk
         self.md5 = digest.hexdigest()
 
-    def _check(self, etag: str) -> None:
+    def _counted(self, response: HTTPResponse) -> Iterator[bytes]:
+        while chunk := response.read(CHUNK_BYTES):
+            self.size_bytes += len(chunk)
+            self._orthanc.pulse.beat()
+            yield chunk
+        if response.length:
+            raise IncompleteRead(b"", response.length)
+
+    def _check(self, announced: str) -> None:
         instance = self._instance
         if self.size_bytes != instance.file_size_bytes:
             raise self._blamed(f"{self.size_bytes} bytes of {instance.file_size_bytes} arrive", "was cut")
-        if self._verify_md5 and self.md5 != self._expected_md5(etag):
+        if self._verify_md5 and self.md5 != (announced or self._stored_md5()):
             raise self._blamed("its MD5 isn't the one that Orthanc computed on receipt", "is damaged")
 
-    def _expected_md5(self, etag: str) -> str:
-        announced = _ETAG.fullmatch(etag)
-        if announced:
-            return announced[1]
+    def _stored_md5(self) -> str:
         # A proxy that compresses takes the ETag away, or makes it a weak one.
         return self._orthanc.stored_md5(self._instance) or self.md5
 
@@ -87,18 +96,10 @@ class Transfer:
         return InstanceError(resource_id, f"{seen}: its stored file {fault}")
 
 
-@contextmanager
-def _given_back(response: urllib3.BaseHTTPResponse) -> Iterator[urllib3.BaseHTTPResponse]:
-    """Close what was not read to its end, and give the connection back in any case.
-
-    The pool holds a fixed number of connections, and waits when all are lent. `close` alone would keep this one lent
-    permanently, so that after a few unreadable instances, or a few full disks, nothing more could be asked.
-    """
-    try:
-        yield response
-    finally:
-        response.close()
-        response.release_conn()
+def _announced_md5(etag: str) -> str:
+    """The MD5 that comes with the file; "" where none does."""
+    found = _ETAG.fullmatch(etag)
+    return found[1] if found else ""
 
 
 def _refusal(status: int) -> str:
