@@ -1,4 +1,4 @@
-"""DeleteFromOrthanc: the last step of a run takes from Orthanc what was exported, when nobody needs it there any more.
+"""DeleteFromOrthanc: the last step of a run takes from Orthanc what was exported, once it is no longer needed there.
 
 *When.* Nothing is left to do for the *family*, the study and all its series: it is stable, no other marker of it waits,
 failed or is on hold, and no rule would have work on it. This is judged while the locks of the whole family are held.
@@ -30,7 +30,6 @@ from autorthanc_spool.core.errors import (
     DeletionWaits,
     Interrupted,
     MarkerError,
-    MarkerTaken,
     OrthancFault,
     StillArriving,
 )
@@ -38,6 +37,7 @@ from autorthanc_spool.core.marker import new as new_marker
 from autorthanc_spool.core.outcome import Deleted
 from autorthanc_spool.core.record import Deletion, Record
 from autorthanc_spool.core.states import State
+from autorthanc_spool.disk.locks import ResourceLock
 from autorthanc_spool.orthanc.answers import instance_order, parse_last_update
 from autorthanc_spool.rules import Rule
 from autorthanc_spool.run import plan
@@ -62,6 +62,26 @@ _IN_THE_WAY = {
 _TRIES = 3
 
 
+class _Family:
+    """A study and its series, all locked: the records of all, by key."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.records = {claim.marker.key: claim.record}
+        self._locks: list[ResourceLock] = []
+
+    def add(self, key: str, lock: ResourceLock, record: HeldRecord) -> None:
+        """Add one more."""
+        self.records[key] = record
+        self._locks.append(lock)
+
+    def check(self) -> None:
+        """Make sure, before something is deleted, that all of it is still ours. Raises ClaimLost, MarkerTaken."""
+        self.claim.check()
+        for lock in self._locks:
+            lock.check()
+
+
 class Deleter:
     """Deletes, under the locks of a study and all its series."""
 
@@ -75,18 +95,20 @@ class Deleter:
         is_study = resource.level is Level.STUDY
         study_id = resource.resource_id if is_study else orthanc.parent_study(resource.resource_id)
         keys = _keys(orthanc.resource(Level.STUDY, study_id))
+        family = _Family(claim)
         with ExitStack() as locks:
             for key in sorted(keys - {claim.marker.key}):
                 lock = self._tools.spool.try_lock(key)
                 if lock is None:
                     raise DeletionWaits(f"{key} of the same study is being worked on", self._soon_s(), key)
                 locks.callback(lock.release)
+                family.add(key, lock, HeldRecord(self._ledger, key, lock.check))
             study = orthanc.with_instances(orthanc.resource(Level.STUDY, study_id))
             if _keys(study) != keys:
                 raise StillArriving("the study changed after it was exported", SOON_S)
             self._check_markers(claim, keys)
-            self._check_done(claim, rule, study, self._rules_now(rule))
-            return self._begin(claim, rule, resource, study)
+            self._check_done(family, rule, study, self._rules_now(rule))
+            return self._begin(family, rule, resource, study)
 
     def recover(self, record: HeldRecord) -> Deleted | None:
         """Note what is gone of a deletion that was interrupted; whether the rest goes is decided again."""
@@ -114,9 +136,9 @@ class Deleter:
         for state, wait_s in _IN_THE_WAY.items():
             for item in self._tools.spool.directories.waiting(keys, state):
                 if item.path not in served and not self._waits_like_this(item):
-                    mend = "; fix the cause and requeue it, or delete it" if state is State.FAILED else ""
+                    advice = "; fix the cause and requeue it, or delete it" if state is State.FAILED else ""
                     key = self._tools.spool.directories.key_of(item)
-                    raise DeletionWaits(f"{state}/{item.name} has to succeed first{mend}", wait_s, key)
+                    raise DeletionWaits(f"{state}/{item.name} has to succeed first{advice}", wait_s, key)
 
     def _waits_like_this(self, item: Item) -> bool:
         """Whether a marker has succeeded, and waits for the deletion alone."""
@@ -125,22 +147,22 @@ class Deleter:
             return item.state is State.DEFERRED and bool(problems) and all(one.is_a(DeletionWaits) for one in problems)
         return False
 
-    def _check_done(self, claim: Claim, rule: Rule, study: Resource, rules: RuleSet) -> None:
+    def _check_done(self, family: _Family, rule: Rule, study: Resource, rules: RuleSet) -> None:
         """Raise DeletionWaits when a rule would have work on the study or one of its series."""
-        tools, marker = self._tools, claim.marker
+        tools, marker = self._tools, family.claim.marker
         # What Orthanc measured itself is the age of the marker's own resource.
         by = marker if marker.level is Level.STUDY else replace(marker, source="")
         last_update = parse_last_update(study.last_update)
-        plan.check_settled(study, last_update, tools.orthanc.now(), tools.settings.stable_age_s, by)
-        planner = Planner(tools.orthanc, rules)
+        plan.check_stable(study, last_update, tools.orthanc.now(), tools.settings.stable_age_s, by)
+        planner = Planner(tools.orthanc, rules, tools.today())
         for member in self._members(study, rules):
             key = member.key
-            record = claim.record.now if key == marker.key else self._ledger.read(key)
+            record = family.records[key].now
             drawn = planner.plan(member, record)
             left = sorted({job.rule.name for job in drawn.jobs}.union(drawn.waiting))
             if left:
                 text = (
-                    f"the rule {left[0]} has work on {key} that isn't done; `autorthanc-spool explain` tells more, and "
+                    f"the rule {left[0]} has work on {key} that isn't done; `autorthanc-spool explain` says more, and "
                     f"where no marker of it is left, `autorthanc-spool replay {left[0]}` writes one"
                 )
                 # What came up for the marker's own resource meanwhile, its next run does, unless it is narrowed.
@@ -159,30 +181,28 @@ class Deleter:
             for series in study.series:
                 yield self._tools.orthanc.resource(Level.SERIES, series.resource_id)
 
-    def _begin(self, claim: Claim, rule: Rule, resource: Resource, study: Resource) -> Deleted:
+    def _begin(self, family: _Family, rule: Rule, resource: Resource, study: Resource) -> Deleted:
         """Note durably what is about to go, and what holds it; then do it."""
         self._tools.audit.check()
+        family.check()
         is_whole = resource.level is Level.STUDY
         doomed = [one for one in study.instances if is_whole or one.series_id == resource.resource_id]
         by_key: dict[str, set[str]] = {}
         for one in doomed:
             for key in (resource_key(Level.SERIES, one.series_id), study.key):
                 by_key.setdefault(key, set()).add(plan.stored_file(one))
-        own = claim.marker.key
-        records = {
-            key: self._with_gone(claim.record.now if key == own else self._ledger.read(key), files)
-            for key, files in by_key.items()
-        }
+        own = family.claim.marker.key
+        records = {key: self._with_gone(family.records[key].now, files) for key, files in by_key.items()}
         if len(doomed) < len(study.instances):
             records[study.key] = replace(records[study.key], deleted="")
         for key in sorted(records.keys() - {own}):
-            self._ledger.write(records[key])
+            family.records[key].write(records[key])
         owes = self._tools.audit.deleted(resource, rule.name)
         deletion = Deletion(
             rule.name, tuple(map(plan.stored_file, sorted(doomed, key=_last_first, reverse=True))), owes
         )
-        claim.record.write(replace(records[own], deletion=deletion))
-        return self._carry_out(claim, deletion)
+        family.claim.record.write(replace(records[own], deletion=deletion))
+        return self._carry_out(family, deletion)
 
     def _with_gone(self, record: Record, files: set[str]) -> Record:
         outputs = {f"{naming.rule_folder(rule)}/{entry.name}" for rule, entry in record.entries.items() if entry.name}
@@ -193,27 +213,28 @@ class Deleter:
             deleted=self._tools.now(),
         )
 
-    def _carry_out(self, claim: Claim, deletion: Deletion) -> Deleted:
+    def _carry_out(self, family: _Family, deletion: Deletion) -> Deleted:
         gone: list[str] = []
         for file in deletion.files:
             if self._tools.stop.is_set():
                 raise Interrupted("the processor was stopped while it deleted from Orthanc")
-            if not claim.is_ours():
-                raise MarkerTaken("a person took the marker out of processing/")
-            if self._remove(file):
+            if self._remove(file, family):
                 gone.append(file)
-        deleted = self._conclude(claim.record, deletion, gone)
+        deleted = self._conclude(family.claim.record, deletion, gone)
         kept = tuple(sorted(map(_id_of, set(deletion.files).difference(gone))))
         if kept:
-            log.warning("%s: %d instance(s) stay in Orthanc, replaced since the export", claim.marker.key, len(kept))
+            log.warning(
+                "%s: %d instance(s) stay in Orthanc, replaced since the export", family.claim.marker.key, len(kept)
+            )
         return replace(deleted, kept=kept)
 
-    def _remove(self, file: str) -> bool:
+    def _remove(self, file: str, family: _Family) -> bool:
         """Delete a stored file; False when something else has taken its place."""
         for _ in range(_TRIES):
             found = self._tools.orthanc.instance(_id_of(file))
             if found is None or plan.stored_file(found) != file:
                 return found is None
+            family.check()
             answer = self._tools.orthanc.delete_instance(_id_of(file))
             if answer is not None and answer.status in (200, 404):
                 return True

@@ -8,6 +8,7 @@ one; at each poll the watched directories are compared with those that the watch
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +17,15 @@ from typing import TYPE_CHECKING
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
+from autorthanc_spool.core.pulse import Pulse, no_pulse
+
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 log = logging.getLogger(__name__)
+
+# Whoever waits for longer than this says in between that it is waiting.
+BEAT_S = 5.0
 
 # What somebody reads is not news; without this list, our own scans would ring.
 _SILENT = {"opened", "closed_no_write"}
@@ -28,9 +34,10 @@ _SILENT = {"opened", "closed_no_write"}
 class Doorbell(FileSystemEventHandler):
     """Rings when something happens in one of the directories."""
 
-    def __init__(self, directories: Iterable[Path], *, polling_s: float | None) -> None:
+    def __init__(self, directories: Iterable[Path], *, polling_s: float | None, pulse: Pulse | None = None) -> None:
         """`polling_s` makes it look by itself at this interval, for file systems without events."""
         self._directories = tuple(directories)
+        self._pulse = pulse or no_pulse()
         self._polling_s = polling_s
         # A signal handler rings too, perhaps in the middle of a ring: of all that could be waited for, only this
         # queue may be entered twice by one thread. An Event would wait for itself permanently.
@@ -53,10 +60,21 @@ class Doorbell(FileSystemEventHandler):
         if self._watch():
             # Whatever happened before the watch was set is found by looking once.
             return
+        end_s = time.monotonic() + timeout_s
+        while not self._has_rung(min(end_s - time.monotonic(), BEAT_S)) and time.monotonic() < end_s:
+            pass
+
+    def _has_rung(self, timeout_s: float) -> bool:
+        # Who waits for work says so: it isn't hanging.
+        self._pulse.beat()
+        try:
+            self._rings.get(timeout=max(timeout_s, 0.0))
+        except Empty:
+            return False
         with suppress(Empty):
-            self._rings.get(timeout=timeout_s)
             while not self._rings.empty():
                 self._rings.get_nowait()
+        return True
 
     def close(self) -> None:
         """Stop watching."""
@@ -69,7 +87,7 @@ class Doorbell(FileSystemEventHandler):
 
     def _watch(self) -> bool:
         """Watch the directories that are there; return whether the watch was renewed."""
-        # Their import takes a while; `run --once` seldom has to wait, and most commands never.
+        # Their import takes a while; `run --once` rarely has to wait, and most commands never.
         from watchdog.observers import Observer
         from watchdog.observers.polling import PollingObserver
 
@@ -90,7 +108,7 @@ class Doorbell(FileSystemEventHandler):
             self._give_up(error)
             return False
         if self._is_deaf:
-            log.info("file-system events can be had again")
+            log.info("file-system events work again")
         self._is_deaf = False
         return True
 
@@ -103,7 +121,7 @@ class Doorbell(FileSystemEventHandler):
         self.close()
         if not self._is_deaf:
             log.warning(
-                "file-system events can't be had (%s): looking every poll interval instead; raise the limits "
+                "file-system events don't work (%s): looking every poll interval instead; raise the limits "
                 "fs.inotify.max_user_instances and max_user_watches, or set AUTORTHANC_OBSERVER=polling",
                 error.strerror,
             )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 from autorthanc_spool.actions import Job, Product, publishing_action, source
 from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core import naming
-from autorthanc_spool.core.errors import MarkerTaken, OutputConflict, StillArriving
-from autorthanc_spool.core.outcome import PSEUDONYM_KEY, Outcome, Word
-from autorthanc_spool.core.record import Entry, Intent, Record
+from autorthanc_spool.core.errors import ClaimLost, OutputConflict, StillArriving, Unavailable
+from autorthanc_spool.core.outcome import PSEUDONYM, PSEUDONYM_KEY, Outcome, Word
+from autorthanc_spool.core.record import Entry, Intent, Record, Working, place
 from autorthanc_spool.output import publish
 from autorthanc_spool.output.folders import RuleFolder, output_trouble
+from autorthanc_spool.output.working import working_name
 from autorthanc_spool.run import plan
 from autorthanc_spool.run.plan import PlannedJob
 from autorthanc_spool.run.tools import Tools
@@ -38,20 +39,32 @@ class Exporter:
         self._ledger = tools.spool.ledger
 
     def export(self, claim: Claim, job: PlannedJob) -> Outcome:
-        """Publish what the rule asks for, and tell what was done."""
+        """Publish what the rule asks for, and return what was done."""
         tools = self._tools
+        claim.check()
         tools.audit.check()
-        tools.roots.check("output", tools.settings.output_path)
-        with output_trouble(), tools.output.rule_folder(job.rule.folder) as folder:
+        output = tools.places.at(job.rule.deliver)
+        self._recover(claim.record)
+        with output_trouble(job.rule.deliver), output.rule_folder(job.rule.folder) as folder:
             content = self.content(job)
-            tools.output.check_room(job.rule.folder, sum(one.file_size_bytes for one in job.resource.instances))
+            output.check_room(job.rule.folder, sum(one.file_size_bytes for one in job.resource.instances))
             name = self._reserve(claim.record.now, folder, job, content)
             return self._make(claim, job, folder, name, content)
+
+    def _recover(self, record: HeldRecord) -> None:
+        """Decide what the rule before left undecided in this run. Raises FolderMissing, OutputUnavailable."""
+        # What an earlier run or rule left may lie just where this one begins: its share may be back by now.
+        if not publish.is_clear(record.now):
+            with output_trouble():
+                report_kept(record.now.key, publish.recover(record, self._tools.places.at))
 
     def content(self, job: PlannedJob) -> Content:
         """What leaves under this rule."""
         tools = self._tools
-        originals = Originals(tools.orthanc, job.resource, verify_md5=tools.settings.verify == "md5")
+        verify_md5 = tools.settings.verify == "md5"
+        originals = Originals(
+            tools.orthanc, job.resource, job.rule.publication, verify_md5=verify_md5, storage=tools.storage
+        )
         return source(originals, job.resource, job.rule, tools.anonymiser)
 
     def threads(self, job: PlannedJob) -> int:
@@ -70,6 +83,7 @@ class Exporter:
             # What came after a deletion doesn't replace what holds the deleted files.
             later = hashlib.sha256(f"{content.identity} {len(sealed)}".encode()).hexdigest()
             candidates.append(naming.told_apart(content.name, later))
+        self._reserve_folders(job.rule.folder, content.name)
         for name in candidates:
             if {f"{job.rule.folder}/{name}", f"{job.rule.folder}/{name}.zip"}.intersection(sealed):
                 continue
@@ -83,37 +97,54 @@ class Exporter:
             "move it away and requeue the marker"
         )
 
+    def _reserve_folders(self, folder: str, name: str) -> None:
+        """Have no study published where the name has a folder; refuse to publish into one that was."""
+        parts = name.split("/")
+        for end in range(1, len(parts)):
+            if not self._ledger.reserve_folder(folder, "/".join(parts[:end])):
+                raise OutputConflict(
+                    'the rule\'s "Name" would put this into a folder that was published as a study; '
+                    "write another Name, then requeue the marker"
+                )
+
     def _make(self, claim: Claim, planned: PlannedJob, folder: RuleFolder, name: str, content: Content) -> Outcome:
         tools, record = self._tools, claim.record
-        with closing(folder.make_working(name, hides_time=planned.rule.changes)) as working:
-            publish.begin(record, planned.rule.folder, name, working.inode)
-            job = Job(planned.rule, planned.resource, content, tools.stop, self.threads(planned))
-            try:
-                product = publishing_action(planned.rule).run(job, name, working)
-                product = replace(product, details={**product.details, **content.told()})
-                self.look_once_more(claim, planned)
-                job.check_stop()
-                return self._publish(record, planned, folder, product)
-            except BaseException:
-                # What can't be removed now is known to the ledger, and removed by the next run.
-                if record.now.working:
-                    with suppress(OSError):
-                        folder.remove(record.now.working.name, working.inode)
-                raise
+        takeovers = record.now.takeovers
+        working = folder.make_working(name, takeovers, hides_time=planned.rule.changes)
+        with closing(working), ExitStack() as undo:
+            made = working_name(name, takeovers)
+            begun = Working(planned.rule.folder, made, working.inode, planned.rule.deliver)
+            publish.begin(record, folder, begun, is_new=working.is_new)
+            undo.callback(_remove_working, record, folder, working.inode)
+            job = Job(planned.rule, planned.resource, content, tools.stop, self.threads(planned), tools.pulse)
+            folders, slash, last = name.rpartition("/")
+            product = publishing_action(planned.rule).run(job, last, working)
+            product = replace(
+                product,
+                published_name=folders + slash + product.published_name,
+                source=folders + slash + product.source,
+                details={**product.details, **content.details()},
+            )
+            self.look_once_more(claim, planned)
+            job.check_stop()
+            outcome = self._publish(claim, planned, folder, product)
+            undo.pop_all()
+            return outcome
 
     def look_once_more(self, claim: Claim, job: PlannedJob) -> None:
-        """Refuse to publish or send what isn't the whole of it any more, or what a person took back."""
-        before, orthanc = job.resource, self._tools.orthanc
+        """Refuse to publish or send what is no longer the whole of it, or what a person took back."""
+        before, orthanc = job.read, self._tools.orthanc
         after = orthanc.with_instances(orthanc.resource(before.level, before.resource_id))
         same = after.is_stable and after.last_update == before.last_update
         if not same or plan.content_digest(after) != plan.content_digest(before):
             raise StillArriving(f"the {before.level} changed while it was exported", CHANGED_WAIT_S)
-        if not claim.is_ours():
-            raise MarkerTaken("a person took the marker out of processing/")
+        claim.check()
 
-    def _publish(self, record: HeldRecord, job: PlannedJob, folder: RuleFolder, product: Product) -> Outcome:
-        previous = record.now.entries.get(job.rule.name)
-        if previous and f"{job.rule.folder}/{previous.name}" in record.now.sealed:
+    def _publish(self, claim: Claim, job: PlannedJob, folder: RuleFolder, product: Product) -> Outcome:
+        record = claim.record
+        root, previous = job.rule.deliver, record.now.entries.get(job.rule.name)
+        # What was delivered to another place stays there, as what may be the only copy does.
+        if previous and (previous.root != root or f"{job.rule.folder}/{previous.name}" in record.now.sealed):
             previous = None
         entry = Entry(
             content=job.content,
@@ -125,24 +156,37 @@ class Exporter:
             instances=len(product.files),
             size_bytes=sum(file.size_bytes for file in product.files),
             time=self._tools.now(),
-            details={key: product.details[key] for key in (PSEUDONYM_KEY,) if key in product.details},
+            details={key: product.details[key] for key in (PSEUDONYM_KEY, PSEUDONYM) if key in product.details},
+            root=root,
         )
         parked = publish.parking(folder, entry.name, previous)
         line = self._tools.audit.published(job.resource, job.rule.name, entry, product.details)
         intent = Intent(job.rule.name, job.rule.folder, entry, parked, line)
-        kept = publish.publish(record, folder, intent, product.source)
+        kept = publish.publish(record, folder, intent, product.source, claim.check)
         report_kept(record.now.key, kept)
         return Outcome(
             entry.outcome,
-            path=f"{job.rule.folder}/{entry.name}",
+            path=place(root, job.rule.folder, entry.name),
             instances=entry.instances,
             size_bytes=entry.size_bytes,
             time=entry.time,
             # As `md5sum --check` reads it, in the published folder or where the archive was unpacked.
             md5sums=tuple(f"{file.md5}  {file.path}" for file in product.files),
-            kept=tuple(f"{job.rule.folder}/{name}" for name in kept),
+            kept=tuple(place(root, job.rule.folder, name) for name in kept),
             details=product.details,
         )
+
+
+def _remove_working(record: HeldRecord, folder: RuleFolder, inode: int) -> None:
+    """Remove what was begun. What can't be removed now is known to the ledger, and removed by the next run.
+
+    Where the work was lost, it belongs to whoever has it now.
+    """
+    with suppress(OSError, ClaimLost, Unavailable):
+        record.check()
+        # While an intent stands, the folder keeps its inode: by that alone recovery knows what was renamed.
+        if record.now.working and not record.now.intent:
+            folder.remove(record.now.working.name, inode)
 
 
 def report_kept(key: str, kept: tuple[str, ...]) -> None:

@@ -16,7 +16,6 @@ from autorthanc_spool.run.export import Exporter
 from autorthanc_spool.run.plan import PlannedJob
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.audit import Line
-from autorthanc_spool.spool.ledger import HeldRecord
 from autorthanc_spool.spool.spool import Claim
 
 
@@ -29,9 +28,10 @@ class Forwarder:
         self._modalities = Modalities(tools.orthanc)
 
     def forward(self, claim: Claim, planned: PlannedJob, destination: str) -> Outcome:
-        """Send what the rule asks for, and tell what was done. Raises ForwardExpired, and what the action raises."""
+        """Send what the rule asks for, and return what was done. Raises ForwardExpired, and what the action raises."""
+        claim.check()
         self._tools.audit.check()
-        entry = LedgerEntry(claim.record, planned, destination)
+        entry = LedgerEntry(claim, planned, destination)
         job, delivery = self._job(planned), Delivery(destination, self._modalities, entry)
         action = sending_action(planned.rule)
         try:
@@ -45,7 +45,7 @@ class Forwarder:
             if error.fate.ends_waiting:
                 entry.write(replace(entry.sending, since=""))
             raise
-        details = dict(job.content.told())
+        details = dict(job.content.details())
         done = replace(
             entry.sending,
             outcome=Word.FORWARDED,
@@ -57,14 +57,14 @@ class Forwarder:
             details=details,
         )
         entry.write(done, self._tools.audit.forwarded(planned.resource, planned.rule.name, destination, done))
-        return told(done)
+        return outcome_of(done)
 
     def _job(self, planned: PlannedJob) -> Job:
         content, threads = self._exporter.content(planned), self._exporter.threads(planned)
-        return Job(planned.rule, planned.resource, content, self._tools.stop, threads)
+        return Job(planned.rule, planned.resource, content, self._tools.stop, threads, self._tools.pulse)
 
     def _check_expiry(self, entry: LedgerEntry, destination: str, error: DestinationUnavailable) -> None:
-        """Give up what was in vain for too long; where it begins to be, note when."""
+        """Give up what has failed for too long; note when it began to fail."""
         now = self._tools.clock()
         since = entry.sending.since or now.strftime(TIME_FORMAT)
         waited_s = (now - datetime.strptime(since, TIME_FORMAT).replace(tzinfo=UTC)).total_seconds()
@@ -82,14 +82,19 @@ class Forwarder:
 class LedgerEntry:
     """What the ledger holds about one sending. The resource's lock is held, so that nobody else writes it."""
 
-    def __init__(self, record: HeldRecord, planned: PlannedJob, destination: str) -> None:
-        self._record = record
+    def __init__(self, claim: Claim, planned: PlannedJob, destination: str) -> None:
+        self._record = record = claim.record
+        self._check = claim.check
         self._rule = planned.rule.name
         self._destination = destination
         fresh = Sending(planned.content, planned.rule.sending_digest())
         found = record.now.sending(self._rule, destination)
         goes_on = found is not None and not found.again and not found.outcome
         self.sending = found if found and goes_on and _same(found, fresh) else fresh
+
+    def check(self) -> None:
+        """Make sure that the work is still ours. Raises ClaimLost, MarkerTaken."""
+        self._check()
 
     @property
     def job(self) -> str:
@@ -107,7 +112,7 @@ class LedgerEntry:
         return self.sending.missing
 
     def note_missing(self, missing: tuple[str, ...]) -> None:
-        """Keep what is left to be sent; nothing is under way any more."""
+        """Keep what is left to be sent; nothing is under way."""
         self.write(replace(self.sending, job="", transaction="", missing=missing))
 
     def note(self, job: str = "", transaction: str = "") -> None:
@@ -121,7 +126,7 @@ class LedgerEntry:
         self.sending = sending
 
 
-def told(sending: Sending) -> Outcome:
+def outcome_of(sending: Sending) -> Outcome:
     """What the record says about a destination that has everything."""
     return Outcome(
         sending.outcome,
@@ -138,7 +143,7 @@ def sent_already(rule: Rule, record: Record) -> dict[str, Outcome]:
     if not rule.forwards:
         return {}
     found = {name: record.sending(rule.name, name) for name in rule.destination_modalities}
-    return {name: told(one) for name, one in found.items() if one and one.outcome == Word.FORWARDED}
+    return {name: outcome_of(one) for name, one in found.items() if one and one.outcome == Word.FORWARDED}
 
 
 def _same(found: Sending, fresh: Sending) -> bool:

@@ -1,4 +1,4 @@
-"""Decide: what is to be done for a resource, and what becomes of a marker. Pure; the processor does it."""
+"""Decide: what is to be done for a resource, and what happens to a marker. Pure; the processor does it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autorthanc_spool.core.marker import TIME_FORMAT, Marker
 from autorthanc_spool.core.outcome import Outcome, Problem, Word
 from autorthanc_spool.core.record import Record
 from autorthanc_spool.core.states import Event
-from autorthanc_spool.rules import Kind, Rule, Verdict, judge
+from autorthanc_spool.rules import Facts, Kind, Rule, Verdict, deciding_rival, leaving, matches
 
 # Ten attempts with doubling pauses span several hours: what still fails then needs a person.
 MAX_ATTEMPTS = 10
@@ -29,7 +29,8 @@ CLOCK_STEP_S = 60.0
 class PlannedJob:
     """What a rule is to do with a resource: whether it publishes, and to which of its destinations it sends.
 
-    `content` is the digest of the resource's instances.
+    `resource` has what leaves, a part of the series perhaps, `whole` is the resource as it was read, and `content` the
+    digest of all its instances.
     """
 
     rule: Rule
@@ -37,6 +38,12 @@ class PlannedJob:
     content: str
     publishes: bool
     destinations: tuple[str, ...] = ()
+    whole: Resource | None = None
+
+    @property
+    def read(self) -> Resource:
+        """The resource as it was read."""
+        return self.whole or self.resource
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -52,7 +59,7 @@ class Plan:
 
     `jobs` are the rules that have something to do, `unchanged` those whose work the ledger has, `waiting` those whose
     file is broken at the moment and whose last valid version matches. `deletes` is the rule for which everything is
-    deleted from Orthanc when all else is done.
+    deleted from Orthanc when all else is done. `verdicts` are there when they were asked for.
     """
 
     resource: Resource
@@ -69,7 +76,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Filing:
-    """What becomes of a marker; `backs_off` makes the next wait longer."""
+    """What happens to a marker; `backs_off` makes the next wait longer."""
 
     event: Event
     counts_attempt: bool = False
@@ -82,9 +89,9 @@ FINISHED = Filing(Event.FINISH)
 
 @dataclass(frozen=True)
 class Work:
-    """What came of a run, or of a part of it: the outcomes, by rule or by destination, and what becomes of the marker.
+    """The result of a run, or of a part of it: the outcomes, by rule or by destination, and what happens to the marker.
 
-    `error` is the reason for that, `stopped` says why nothing more can be done now, for any marker. `frees` tells that
+    `error` is the reason for that, `stopped` says why nothing more can be done now, for any marker. `frees` says that
     others may wait for the end of it, because a rule deletes from Orthanc.
     """
 
@@ -106,6 +113,15 @@ def concerns(rules: Iterable[Rule], level: Level) -> bool:
     return any(rule.check_on is level and rule.is_active for rule in rules)
 
 
+def asks_nothing(marker: Marker, record: Record) -> bool:
+    """Whether a marker that Orthanc wrote for a series asks for nothing while no rule checks on series.
+
+    What a person asked for, and what a run has begun, is never passed over.
+    """
+    is_fresh = marker.filed is None and marker.rules is None and not marker.asks_again
+    return marker.level is Level.SERIES and is_fresh and not record.is_unfinished
+
+
 def selected(rules: Iterable[Rule], asked: tuple[str, ...] | None) -> tuple[Rule, ...]:
     """The rules that a marker asks for."""
     return tuple(rule for rule in rules if asked is None or rule.name in asked)
@@ -121,7 +137,7 @@ def check_names(asked: tuple[str, ...] | None, known: Iterable[str]) -> None:
 
 
 def stored_file(instance: Instance) -> str:
-    """Tell which stored file an instance is: its ID, its size in bytes, and Orthanc's name of the file."""
+    """Say which stored file an instance is: its ID, its size in bytes, and Orthanc's name of the file."""
     return f"{instance.resource_id} {instance.file_size_bytes} {instance.file_uuid}"
 
 
@@ -134,30 +150,58 @@ def content_digest(resource: Resource, gone: Iterable[str] = ()) -> str:
     return hashlib.sha256("".join(f"{file}\n" for file in sorted(files)).encode()).hexdigest()
 
 
-def make_plan(resource: Resource, rules: Iterable[Rule], broken: Iterable[Rule], record: Record) -> Plan:
-    """Plan the run of a resource. `broken` are the last valid versions of rules whose files are broken."""
+def make_plan(
+    facts: Facts,
+    rules: Iterable[Rule],
+    broken: Iterable[Rule],
+    record: Record,
+    *,
+    rivals: Iterable[Rule] = (),
+    verdicts: tuple[Verdict, ...] = (),
+) -> Plan:
+    """Plan the run of a resource. `broken` are the last valid versions of rules whose files are broken.
+
+    `rivals` are all rules that may keep a fallback from being asked.
+    """
+    resource, broken = facts.resource, tuple(broken)
     content = content_digest(resource, record.gone)
-    verdicts = tuple(judge(rule, resource) for rule in rules)
-    matching = [verdict.rule for verdict in verdicts if verdict.matches]
-    planned = [_planned(rule, resource, content, record) for rule in matching]
+    matching = [rule for rule in rules if matches(rule, facts)]
+    waiting = [rule for rule in broken if matches(rule, facts)]
+    others = [rule for rule in (*matching, *waiting, *rivals) if not rule.is_fallback]
+    if any(rule.is_fallback for rule in (*matching, *waiting)) and deciding_rival(others, facts)[0]:
+        matching = [rule for rule in matching if not rule.is_fallback]
+        waiting = [rule for rule in waiting if not rule.is_fallback]
+    planned = [_planned(rule, facts, content, record) for rule in matching]
     return Plan(
         resource=resource,
         verdicts=verdicts,
         jobs=tuple(job for job in planned if job.publishes or job.destinations),
         unchanged=tuple(job.rule for job in planned if not job.publishes and not job.destinations),
-        waiting=tuple(rule.name for rule in broken if judge(rule, resource).matches),
+        waiting=tuple(rule.name for rule in waiting),
         deletes=next((rule for rule in matching if rule.delete_from_orthanc), None),
     )
 
 
-def _planned(rule: Rule, resource: Resource, content: str, record: Record) -> PlannedJob:
+def _planned(rule: Rule, facts: Facts, content: str, record: Record) -> PlannedJob:
     destinations = rule.destination_modalities if rule.forwards else ()
     return PlannedJob(
         rule,
-        resource,
+        _part(facts.resource, leaving(rule, facts)),
         content,
         publishes=rule.publishes and not _is_published(rule, content, record),
         destinations=tuple(name for name in destinations if not _is_sent(rule, name, content, record)),
+        whole=facts.resource,
+    )
+
+
+def _part(resource: Resource, series_ids: tuple[str, ...]) -> Resource:
+    """The resource with these series alone."""
+    if len(series_ids) == len(resource.series):
+        return resource
+    return replace(
+        resource,
+        series=tuple(one for one in resource.series if one.resource_id in series_ids),
+        instances=tuple(one for one in resource.instances if one.series_id in series_ids),
     )
 
 
@@ -173,7 +217,7 @@ def _is_sent(rule: Rule, destination: str, content: str, record: Record) -> bool
     return (sent.content, sent.fields) == (content, rule.sending_digest())
 
 
-def check_settled(resource: Resource, last_update: datetime, now: datetime, stable_age_s: float, by: Marker) -> None:
+def check_stable(resource: Resource, last_update: datetime, now: datetime, stable_age_s: float, by: Marker) -> None:
     """Refuse a resource that is still arriving, by Orthanc's clock.
 
     A restarted Orthanc says IsStable of everything, also in mid-transfer; therefore the age counts too. Where the
@@ -186,7 +230,7 @@ def check_settled(resource: Resource, last_update: datetime, now: datetime, stab
     vouched = by.source == "lua" and by.time > last_update.strftime(TIME_FORMAT)
     if resource.is_stable and (vouched or age_s >= stable_age_s):
         return
-    # What isn't stable at its age is so in an Orthanc that waits longer than we were told: asked ever more seldom.
+    # What isn't stable at its age is in an Orthanc that waits longer than our settings say: ask ever less often.
     wait_s = max(STABLE_MARGIN_S, min(max(stable_age_s - age_s + STABLE_MARGIN_S, age_s * 0.1), LONGEST_WAIT_S))
     raise StillArriving(
         f"the {resource.level} is still arriving: its last instance came {max(age_s, 0):.0f} s ago", wait_s
@@ -205,7 +249,7 @@ def _check_unchanged(resource: Resource, stable_age_s: float, by: Marker) -> Non
 
 
 def fate(error: SpoolError, marker: Marker, jitter: float) -> Filing:
-    """Tell what becomes of a marker with this error; `jitter`, of 0.8 to 1.2, keeps many from coming back at once."""
+    """Say what happens to a marker with this error; `jitter`, of 0.8 to 1.2, keeps many from coming back at once."""
     wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(marker.deferrals, 20)) * jitter
     match error.fate:
         case Fate.RESUME:
@@ -246,7 +290,7 @@ def together(parts: Iterable[Work]) -> Work:
 
 
 def worst(filings: Iterable[Filing]) -> Filing:
-    """What becomes of a marker of several rules: any to be tried again, else any failed, else done."""
+    """What happens to a marker of several rules: any to be tried again, else any failed, else done."""
     found = list(filings)
     deferred = [filing for filing in found if filing.event is Event.DEFER]
     if deferred:

@@ -7,8 +7,9 @@ those of the whole resource become the marker's.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,6 +18,7 @@ from autorthanc_spool.core.errors import (
     Bug,
     Fate,
     OrthancUnavailable,
+    OutsideHours,
     ResourceMissing,
     RuleUnavailable,
     SpoolError,
@@ -40,8 +42,8 @@ from autorthanc_spool.run.rule_run import RuleWorker, unchanged
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.directories import Item
-from autorthanc_spool.spool.ledger import HeldRecord
-from autorthanc_spool.spool.spool import Claim
+from autorthanc_spool.spool.ledger import HeldRecord, LedgerError
+from autorthanc_spool.spool.spool import Claim, IsIdle, never_idle
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +56,43 @@ class Processor:
         self._spool = tools.spool
         self._worker = RuleWorker(tools)
         self._deleter = Deleter(tools)
+        self._frees = False
+
+    def idle(self) -> IsIdle:
+        """Find which markers ask for nothing, by the rules of this moment."""
+        try:
+            self._tools.roots.check("rules", self._tools.settings.rules_path)
+            rules = self._tools.rulebook.read()
+        except SpoolError:
+            # The run of each marker says what is wrong.
+            return never_idle()
+        self._frees = any(rule.delete_from_orthanc for rule in rules.rules)
+        return never_idle() if plan.concerns(deciding(rules), Level.SERIES) else _asks_nothing
+
+    def pass_over(self, claim: Claim) -> bool:
+        """Remove a marker that asks for nothing; False when a person took it away."""
+        is_over = self._spool.pass_over(claim)
+        if is_over and self._frees:
+            self._spool.make_due_behind(claim.marker.key)
+        return is_over
 
     def process(self, claim: Claim) -> tuple[Item | None, Work]:
-        """Work on a claim and file it; tell where its marker is, None when a person took it away.
+        """Work on a claim and file it; return where its marker is, None when a person took it away.
 
         Raises OrthancUnavailable after filing, and SpoolUnavailable when it was filed without its record.
         """
-        work = self._accounted(claim, self._guarded(claim))
-        self._give_up(claim, work)
-        filed = self._spool.file(claim, work.filing.event, _result(claim.marker, work), work.filing.due_in_s)
-        _report(claim, work, filed)
+        begin_s = time.monotonic()
+        with ExitStack() as undo:
+            # Whatever the spool says in between: without a lock, the marker is taken up again.
+            undo.callback(claim.lock.release)
+            work = self._accounted(claim, self._guarded(claim))
+            self._give_up(claim, work)
+            undo.pop_all()
+        # What no rule matched leaves nothing behind that a power cut could take away.
+        keeps = bool(work.outcomes or work.error)
+        result = _result(claim.marker, work)
+        filed = self._spool.file(claim, work.filing.event, result, work.filing.due_in_s, keeps=keeps)
+        _report(claim, work, filed, time.monotonic() - begin_s)
         if filed and filed.state is State.DONE and work.frees:
             self._spool.make_due_behind(claim.marker.key)
         if isinstance(work.stopped, OrthancUnavailable):
@@ -81,7 +110,7 @@ class Processor:
             return Work({}, plan.Filing(Event.FAIL), Bug(error))
 
     def _refused(self, marker: Marker, error: SpoolError) -> Work:
-        # The checksums of what it published may be all that tells what was deleted from Orthanc.
+        # The checksums of what it published may be all that shows what was deleted from Orthanc.
         return Work(marker.published, plan.fate(error, marker, self._tools.jitter()), error, error)
 
     def _work(self, claim: Claim) -> Work:
@@ -100,10 +129,9 @@ class Processor:
         return replace(work, frees=any(rule.delete_from_orthanc for rule in rules.rules))
 
     def _recover(self, record: HeldRecord) -> None:
-        if record.now.intent or record.now.working:
-            self._tools.roots.check("output", self._tools.settings.output_path)
+        if not publish.is_clear(record.now):
             with output_trouble():
-                kept = publish.recover(record, self._tools.output)
+                kept = publish.recover(record, self._tools.places.at)
             report_kept(record.now.key, kept)
 
     def _export(self, claim: Claim, rules: RuleSet) -> Work:
@@ -112,15 +140,15 @@ class Processor:
         if marker.level is Level.SERIES and not checks_on_series:
             return Work()
         try:
-            resource = self._settled(marker)
+            resource = self._stable(marker)
         except ResourceMissing:
             if not self._tells_of_deleted(marker, record.now):
                 raise
-            return Work(_told_deleted(marker, rules, record.now))
-        # Whatever becomes of it, this state of the resource was seen: the marker, not reconciliation, brings it back.
+            return Work(_outcomes_of_deleted(marker, rules, record.now))
+        # Whatever happens to it, this state of the resource was seen: the marker, not reconciliation, brings it back.
         seen = Seen(resource.last_update, tuple(sorted(series.resource_id for series in resource.series)))
-        record.write(replace(record.now, seen=seen, refused="", deleted=""))
-        drawn = Planner(self._tools.orthanc, rules, marker.rules).plan(resource, record.now)
+        self._note_seen(record, seen)
+        drawn = Planner(self._tools.orthanc, rules, self._tools.today(), marker.rules).plan(resource, record.now)
         work = self._carry_out(claim, drawn)
         if resource.level is Level.STUDY and checks_on_series and not work.stopped:
             look_after_series(self._spool, resource, self._tools.clock())
@@ -128,12 +156,18 @@ class Processor:
             return self._delete(claim, drawn, work)
         return work
 
-    def _settled(self, marker: Marker) -> Resource:
+    def _note_seen(self, record: HeldRecord, seen: Seen) -> None:
+        noted = replace(record.now, seen=seen, refused="", deleted="")
+        if noted != record.now:
+            # Whoever forgets this looks at the resource once more. What is done with it is written durably.
+            record.write(noted, keeps=False)
+
+    def _stable(self, marker: Marker) -> Resource:
         """Read the resource. Raises ResourceMissing, StillArriving."""
         orthanc = self._tools.orthanc
         resource = orthanc.resource(marker.level, marker.resource_id)
         last_update = parse_last_update(resource.last_update)
-        plan.check_settled(resource, last_update, orthanc.now(), self._tools.settings.stable_age_s, marker)
+        plan.check_stable(resource, last_update, orthanc.about_now(), self._tools.settings.stable_age_s, marker)
         return resource
 
     def _tells_of_deleted(self, marker: Marker, record: Record) -> bool:
@@ -146,13 +180,20 @@ class Processor:
         return marker.time < since.strftime(TIME_FORMAT)
 
     def _carry_out(self, claim: Claim, drawn: Plan) -> Work:
+        tools = self._tools
         done = [Work({rule.name: unchanged(claim.marker, rule, claim.record.now)}) for rule in drawn.unchanged]
         for name in drawn.waiting:
-            error = RuleUnavailable(
+            broken = RuleUnavailable(
                 f"the rule file {name}.json is broken; fix it (`autorthanc-spool check` says where)"
             )
-            done.append(plan.refused(name, error, claim.marker, self._tools.jitter()))
+            done.append(plan.refused(name, broken, claim.marker, tools.jitter()))
         for job in drawn.jobs:
+            # Asked when it begins: what has begun is finished.
+            hours, now = job.rule.between, tools.clock()
+            if hours and (wait_s := hours.wait_s(now)):
+                error = OutsideHours(f"the rule {job.rule.name} runs only at {hours}, local time", wait_s)
+                done.append(plan.refused(job.rule.name, error, claim.marker, tools.jitter()))
+                continue
             done.append(self._worker.work(claim, job))
             if done[-1].stopped:
                 break
@@ -180,25 +221,38 @@ class Processor:
     def _accounted(self, claim: Claim, work: Work) -> Work:
         """Bring the audit log up to what the ledger owes it; where it can't be written, the marker waits for that."""
         try:
-            self._tools.audit.settle(claim.record)
+            with durable.passing_trouble(SpoolUnavailable, "the spool"):
+                if not claim.lock.is_held():
+                    return work
+                self._tools.audit.settle(claim.record)
         except SpoolError as error:
             waits = plan.fate(error, claim.marker, self._tools.jitter())
             return replace(work, filing=plan.worst([work.filing, waits]), error=work.error or error)
         return work
 
-    def explain(self, level: Level, resource_id: str, rules: RuleSet, record: Record) -> Plan:
-        """Plan the run of a resource whether it is settled or not, and don't do it."""
-        return Planner(self._tools.orthanc, rules).plan(self._tools.orthanc.resource(level, resource_id), record)
+    def explain(
+        self, level: Level, resource_id: str, rules: RuleSet, record: Record, asked: tuple[str, ...] | None = None
+    ) -> Plan:
+        """Plan the run of a resource whether it is stable or not, and don't do it."""
+        planner = Planner(self._tools.orthanc, rules, self._tools.today(), asked)
+        return planner.explain(self._tools.orthanc.resource(level, resource_id), record)
 
 
-def _told_deleted(marker: Marker, rules: RuleSet, record: Record) -> Mapping[str, Outcome]:
-    """What is told of a resource that is gone, because everything was exported and then deleted on purpose."""
+def _asks_nothing(marker: Marker, record: HeldRecord) -> bool:
+    # A record that can't be understood is judged by the run.
+    with suppress(LedgerError):
+        return plan.asks_nothing(marker, record.now)
+    return False
+
+
+def _outcomes_of_deleted(marker: Marker, rules: RuleSet, record: Record) -> Mapping[str, Outcome]:
+    """What is recorded of a resource that is gone, because everything was exported and then deleted on purpose."""
     done = [rule for rule in rules.rules if rule.name in record.entries or rule.name in record.sendings]
     return {rule.name: unchanged(marker, rule, record) for rule in done}
 
 
 def _with_deletion(work: Work, deleted: Deleted | None) -> Work:
-    """Tell of a deletion; where one was interrupted, there are several, which are counted together."""
+    """Add a deletion; where one was interrupted, there are several, which are counted together."""
     if deleted is None:
         return work
     outcome = work.outcomes.get(deleted.rule, Outcome(Word.UNCHANGED))
@@ -217,15 +271,27 @@ def _result(marker: Marker, work: Work) -> Marker:
     )
 
 
-def _report(claim: Claim, work: Work, filed: Item | None) -> None:
+def _amount(outcome: Outcome) -> str:
+    """How much left: nothing where that isn't known."""
+    if outcome.instances is None or outcome.size_bytes is None or outcome.word == Word.UNCHANGED:
+        return ""
+    return f" ({outcome.instances} files, {outcome.size_bytes / 1e6:.1f} MB)"
+
+
+def _report(claim: Claim, work: Work, filed: Item | None, took_s: float) -> None:
     name = claim.item.name
+    if filed is None and claim.lock.is_lost:
+        log.warning("%s was lost to whoever took it over while the spool was away: nothing more is done with it", name)
+        return
     if filed is None:
         log.warning("%s was taken out of processing/ by somebody: nothing more is done with it", name)
         return
-    told = ", ".join(f"{rule} {outcome.sentence}" for rule, outcome in sorted(work.outcomes.items()))
-    text = f"{name} -> {filed.state}/: {told or 'nothing to do'}"
+    done = ", ".join(f"{rule} {outcome.sentence}{_amount(outcome)}" for rule, outcome in sorted(work.outcomes.items()))
+    text = f"{name} -> {filed.state}/: {done or 'nothing to do'} in {took_s:.1f} s"
     if work.error is None:
-        log.info("%s", text)
+        # Nobody wants to read of each series that no rule asks for.
+        is_asked = claim.marker.level is Level.STUDY or done
+        log.log(logging.INFO if is_asked else logging.DEBUG, "%s", text)
         return
     problem = Problem.of(work.error)
     what = f"{problem.kind} of instance {problem.instance}" if problem.instance else problem.kind
@@ -233,4 +299,5 @@ def _report(claim: Claim, work: Work, filed: Item | None) -> None:
         # Nobody has to do anything about this marker: what is wrong outside is said once for all.
         log.info("%s (%s)", text, what)
     else:
-        log.warning("%s (%s; `autorthanc-spool show %s` tells more)", text, what, name.removesuffix(".json"))
+        level = logging.ERROR if filed.state is State.FAILED else logging.WARNING
+        log.log(level, "%s (%s; `autorthanc-spool show %s` says more)", text, what, name.removesuffix(".json"))

@@ -1,7 +1,7 @@
-"""What nobody needs any more: old records, and what dead processes left behind. The ledger stays.
+"""What is no longer needed: old records, and what dead processes left behind. The ledger stays.
 
-Only what is known to be ours is removed: markers in day folders of ``done/``, files in ``tmp/`` that nobody is writing
-any more, scratch files of the ledger, lock files that nobody holds, and below the output only a ``.WORKING`` that the
+Only what is known to be ours is removed: markers in day folders of ``done/``, files in ``tmp/`` that are no longer
+written, scratch files of the ledger, lock files that nobody holds, and below the output only a ``.WORKING`` that the
 ledger knows by its inode, or an empty one of a name that it has given out, under the resource's lock. Anything else is
 left where it is, and reported.
 
@@ -13,19 +13,26 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from autorthanc_spool.core import marker
-from autorthanc_spool.core.errors import AuditUnavailable, FolderMissing, MarkerError
+from autorthanc_spool.core.errors import (
+    AuditUnavailable,
+    FolderMissing,
+    MarkerError,
+    OutputUnavailable,
+    RulesUnavailable,
+)
 from autorthanc_spool.core.record import Record
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk import durable, locks
 from autorthanc_spool.output import publish
-from autorthanc_spool.output.folders import WORKING
+from autorthanc_spool.output.working import WORKING, published_name, unfinished_name
+from autorthanc_spool.run.planner import deciding
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.ledger import HeldRecord, LedgerError
 
@@ -52,7 +59,7 @@ class Pruned:
 
 
 def prune(tools: Tools, *, is_dry_run: bool = False) -> Pruned | None:
-    """Remove all that may go; None when another process is at it. A dry run tells, and leaves locks alone."""
+    """Remove all that may go; None when another process does so. A dry run only says what, and leaves locks alone."""
     lock = locks.take(tools.spool.root / "locks", LOCK)
     if lock is None:
         return None
@@ -137,6 +144,7 @@ class _Pruner:
                 self._remove(path, "records", where)
         elif is_old_if_unmatched and day > self.looked_through:
             for path in _records(folder):
+                self._tools.pulse.beat()
                 if _matched_nothing(path):
                     self._remove(path, "records of what no rule matched", where)
             self.looked_through = day
@@ -146,6 +154,7 @@ class _Pruner:
                 self._removed["empty folder", where] += 1
 
     def _remove(self, path: Path, what: str, where: str) -> None:
+        self._tools.pulse.beat()
         if not self._is_dry_run:
             try:
                 path.unlink()
@@ -160,10 +169,17 @@ class _Pruner:
         for path in _entries(self._root / "tmp"):
             self._remove_stale(path, "tmp/")
         ledger, state = self._root / "ledger", self._root / "state"
-        for folder in (*ledger.glob("??"), ledger / "names", state, state / "roots"):
-            for path in _entries(folder):
-                if path.name.startswith("."):
-                    self._remove_stale(path, f"{folder.relative_to(self._root).parts[0]}/")
+        folders = (
+            *ledger.glob("??"),
+            ledger / "names",
+            ledger / "writing",
+            state,
+            state / "roots",
+            state / "processors",
+        )
+        for folder in folders:
+            for path in _hidden(folder):
+                self._remove_stale(path, f"{folder.relative_to(self._root).parts[0]}/")
 
     def _remove_stale(self, path: Path, where: str) -> None:
         with suppress(FileNotFoundError):
@@ -173,35 +189,43 @@ class _Pruner:
                 self._remove(path, "unfinished files", where)
 
     def _prune_output(self) -> None:
-        output = self._tools.settings.output_path
-        if not self._tools.roots.knows("output"):
-            return
-        try:
-            self._tools.roots.check("output", output)
-        except FolderMissing as error:
-            self._left.append(str(error))
-            return
-        try:
-            for folder in _entries(output):
-                if folder.is_dir() and not folder.is_symlink():
-                    self._prune_rule_folder(folder)
-        except OSError as error:
-            # The error's own text names the file, and that names a patient.
-            self._left.append(f"the output {output} can't be tidied up: {error.strerror}; fix its owner or mode")
+        depths = self._depths()
+        for root in self._tools.places.used():
+            path = self._tools.places.path(root)
+            try:
+                self._tools.places.at(root)
+                for folder in _entries(path):
+                    if folder.is_dir() and not folder.is_symlink():
+                        self._prune_rule_folder(root, folder, depths)
+            except FolderMissing as error:
+                self._left.append(str(error))
+            except OSError as error:
+                # The error's own text names the file, and that names a patient.
+                self._left.append(f"the output {path} can't be tidied up: {error.strerror}; fix its owner or mode")
 
-    def _prune_rule_folder(self, folder: Path) -> None:
-        names = [path.name for path in _entries(folder) if WORKING in path.name]
-        foreign = sum(not self._prune_working(folder.name, name) for name in names)
-        if foreign:
+    def _depths(self) -> dict[str, int]:
+        """How many folders deep the names of each rule lie, by its folder."""
+        try:
+            rules = deciding(self._tools.rulebook.read())
+        except RulesUnavailable:
+            # The next prune looks deeper again.
+            return {}
+        return {rule.folder: len(rule.publication.components) - 1 if rule.publication else 0 for rule in rules}
+
+    def _prune_rule_folder(self, root: str, folder: Path, depths: Mapping[str, int]) -> None:
+        names = [str(path.relative_to(folder)) for path in _working(folder, depths.get(folder.name, 0))]
+        foreign = sum(not self._prune_working(root, folder.name, name) for name in names)
+        # A share has folders of others, too.
+        if foreign and (not root or folder.name in depths):
             # Their names are a patient's.
             self._left.append(
-                f"output/{folder.name}: {foreign} with {WORKING} in the name left alone, as the ledger doesn't know "
-                f"them; look into them and remove them yourself: ls -d {folder}/*{WORKING}*"
+                f"{root or 'output'}/{folder.name}: {foreign} with {WORKING} in the name left alone, as the ledger "
+                f"doesn't know them; look into them and remove them yourself: ls -d {folder}/*{WORKING}*"
             )
 
-    def _prune_working(self, folder: str, name: str) -> bool:
+    def _prune_working(self, root: str, folder: str, name: str) -> bool:
         """Remove what a dead run left; False when it isn't known as ours."""
-        ledger, published = self._tools.spool.ledger, name.partition(WORKING)[0]
+        ledger, published = self._tools.spool.ledger, published_name(name)
         key = ledger.owner(folder, published) or ledger.owner(folder, published.removesuffix(".zip"))
         lock = locks.take(self._root / "locks", key) if key else None
         if key is None:
@@ -210,22 +234,23 @@ class _Pruner:
             # Somebody is working on it.
             return True
         try:
-            record = HeldRecord(ledger, key)
-            if _knows(record.now, folder, name):
+            record = HeldRecord(ledger, key, lock.check)
+            if _knows(record.now, root, folder, name):
                 if not self._is_dry_run:
                     self._recover(record)
-            elif not self._remove_empty(folder, name):
+            elif not self._remove_empty(root, folder, name):
                 return False
-            self._removed[f"{WORKING} of dead runs", f"output/{folder}"] += 1
-        except LedgerError as error:
+            self._removed[f"{WORKING} of dead runs", f"{root or 'output'}/{folder}"] += 1
+        except (LedgerError, FolderMissing, OutputUnavailable) as error:
+            # Of the same study, something may be undecided on another share, which is away.
             self._left.append(str(error))
         finally:
             lock.release()
         return True
 
-    def _remove_empty(self, folder: str, name: str) -> bool:
+    def _remove_empty(self, root: str, folder: str, name: str) -> bool:
         # A crash between making the folder and entering it leaves an empty one, under a name that is the resource's.
-        path = self._tools.settings.output_path / folder / name
+        path = self._tools.places.path(root) / folder / name
         if not name.endswith(WORKING) or not path.is_dir() or path.is_symlink() or any(path.iterdir()):
             return False
         if not self._is_dry_run:
@@ -233,16 +258,30 @@ class _Pruner:
         return True
 
     def _recover(self, record: HeldRecord) -> None:
-        publish.recover(record, self._tools.output)
+        publish.recover(record, self._tools.places.at)
         with suppress(AuditUnavailable):
             self._tools.audit.settle(record)
 
 
-def _knows(record: Record, folder: str, name: str) -> bool:
-    working, intent = record.working, record.intent
-    if working and (working.folder, working.name) == (folder, name):
-        return True
-    return intent is not None and intent.folder == folder and any(one.parked_name == name for one in intent.parked)
+def _working(folder: Path, depth: int) -> Iterator[Path]:
+    """What has the mark of something unfinished in its name, so many folders down at most."""
+    for path in _entries(folder):
+        if WORKING in path.name:
+            yield path
+        elif depth and path.is_dir() and not path.is_symlink():
+            yield from _working(path, depth - 1)
+
+
+def _knows(record: Record, root: str, folder: str, name: str) -> bool:
+    intent, aside = record.intent, record.aside
+    begun = [*record.left, *([record.working] if record.working else [])]
+    known = {(one.root, one.folder, one.name) for one in begun}
+    if aside:
+        known.add((aside.root, aside.folder, aside.place))
+    if intent:
+        known.update((intent.root, intent.folder, one.parked_name) for one in intent.parked)
+    # What a crash left in the middle of being removed.
+    return (root, folder, unfinished_name(name)) in known
 
 
 def _is_over(age_days: int, retention_days: int) -> bool:
@@ -257,7 +296,7 @@ def _days(done: Path) -> Iterator[tuple[date, Path]]:
 
 
 def _records(folder: Path) -> Iterator[Path]:
-    return (path for path in _entries(folder) if path.suffix == ".json" and not path.name.startswith("."))
+    return (path for path in _each(folder) if path.suffix == ".json" and not path.name.startswith("."))
 
 
 def _matched_nothing(path: Path) -> bool:
@@ -265,6 +304,19 @@ def _matched_nothing(path: Path) -> bool:
         return not marker.parse(path.name, path.read_bytes()).outcomes
     except (OSError, MarkerError):
         return False
+
+
+def _hidden(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.name.startswith(".")]
+    return []
+
+
+def _each(folder: Path) -> Iterator[Path]:
+    """What lies in a folder, one after the other, in no order: there may be a million."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            yield Path(entry.path)
 
 
 def _entries(folder: Path) -> list[Path]:

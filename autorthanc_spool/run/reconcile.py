@@ -37,7 +37,7 @@ class Sweep:
     """What one reconciliation found: how many studies there are, and the names of the markers it wrote.
 
     `left_alone` counts those that were there before first contact; None when this wasn't one. `marked` counts those of
-    them that aren't, because somebody wrote a marker for them. `problems` tells of ledger records that can't be
+    them that aren't, because somebody wrote a marker for them. `problems` names ledger records that can't be
     understood.
     """
 
@@ -49,7 +49,7 @@ class Sweep:
 
 
 def reconcile(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -> Sweep | None:
-    """Write a marker for each study that was missed; None when another process is at it."""
+    """Write a marker for each study that was missed; None when another process does so."""
     lock = locks.take(spool.root / "locks", LOCK)
     if lock is None:
         return None
@@ -61,39 +61,39 @@ def reconcile(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime
 
 def _sweep(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -> Sweep:
     contact = first_contact.look(orthanc)
-    settled = list(_settled(orthanc, stable_age_s))
+    stable = list(_stable(orthanc, stable_age_s))
     kept = Baseline(spool.root / "state")
     before = kept.studies()
-    known, left_alone = _known(before, kept.contact(), settled, orthanc, stable_age_s)
+    known, left_alone = _known(before, kept.contact(), stable, orthanc, stable_age_s)
     if known != before:
         kept.write_studies(known)
     kept.write_contact(contact)
     problems: list[str] = []
-    missed = [one for one in settled if known.get(one.resource_id) != one.last_update]
+    missed = [one for one in stable if known.get(one.resource_id) != one.last_update]
     markers = tuple(_wake(spool, missed, now, problems))
     if left_alone is None:
-        return Sweep(len(settled), markers, None, tuple(problems))
+        return Sweep(len(stable), markers, None, tuple(problems))
     waiting = spool.directories.waiting_keys(*_WAITING)
     unmarked = {one for one in left_alone if resource_key(Level.STUDY, one) not in waiting}
-    return Sweep(len(settled), markers, len(unmarked), tuple(problems), len(left_alone) - len(unmarked))
+    return Sweep(len(stable), markers, len(unmarked), tuple(problems), len(left_alone) - len(unmarked))
 
 
 def _known(
     before: Mapping[str, str] | None,
     last: Contact | None,
-    settled: list[StudySummary],
+    stable: list[StudySummary],
     orthanc: Orthanc,
     stable_age_s: float,
 ) -> tuple[Mapping[str, str], Collection[str] | None]:
-    """Tell what is to be left alone, and, at first contact with a database, which studies that are."""
+    """Find what is to be left alone, and, at first contact with a database, which studies that are."""
     if before is None:
-        return known_of(settled), [one.resource_id for one in settled]
+        return known_of(stable), [one.resource_id for one in stable]
     if last is None or last.is_same(orthanc):
         return before, None
     # What was still arriving when we last looked isn't older than this.
     oldest_s = stable_age_s + MARGIN_S
     since = datetime.fromisoformat(last.time)
-    older = [one for one in settled if (since - one.last_update_time).total_seconds() > oldest_s]
+    older = [one for one in stable if (since - one.last_update_time).total_seconds() > oldest_s]
     return {**before, **known_of(older)}, [one.resource_id for one in older]
 
 
@@ -119,26 +119,32 @@ def _is_new(ledger: Ledger, key: str, last_update: str) -> bool:
     return record.seen is None or record.seen.last_update != last_update
 
 
-def _settled(orthanc: Orthanc, stable_age_s: float) -> Iterator[StudySummary]:
+def _stable(orthanc: Orthanc, stable_age_s: float) -> Iterator[StudySummary]:
     now, studies = orthanc.now(), orthanc.studies()
     for one in studies:
         age_s = (now - one.last_update_time).total_seconds()
-        # The age of what came before Orthanc's clock was set back can't be told: the run of its marker decides.
+        # The age of what came before Orthanc's clock was set back isn't known: the run of its marker decides.
         if one.is_stable and (age_s > stable_age_s + MARGIN_S or age_s < -CLOCK_STEP_S):
             yield one
 
 
 def _wake(spool: Spool, studies: list[StudySummary], now: datetime, problems: list[str]) -> Iterable[str]:
-    waiting = spool.directories.waiting_keys(*_WAITING)
+    waiting: set[str] | None = None
     for one in studies:
         key = resource_key(Level.STUDY, one.resource_id)
         try:
-            is_missed = key not in waiting and _is_missed(one, spool.ledger, key)
+            if not _is_missed(one, spool.ledger, key):
+                continue
+            if waiting is None:
+                # Not before something is missed, as a hundred thousand may wait.
+                waiting = spool.directories.waiting_keys(*_WAITING)
+            # A marker that was filed before they were listed shows in the ledger.
+            if key in waiting or not _is_missed(one, spool.ledger, key):
+                continue
         except LedgerError as error:
             problems.append(str(error))
             continue
-        if is_missed:
-            yield spool.directories.put(marker.new(Level.STUDY, one.resource_id, "reconcile", now)).name
+        yield spool.directories.put(marker.new(Level.STUDY, one.resource_id, "reconcile", now)).name
 
 
 def _is_missed(study: StudySummary, ledger: Ledger, key: str) -> bool:

@@ -1,7 +1,7 @@
 """Who has this pseudonym: for those who hold the key.
 
-A pseudonym can't be computed backwards. So those whose it may be are taken one after the other, and their pseudonyms
-compared with it: the rule's table first, then the patients in Orthanc, or those of a file.
+A pseudonym can't be computed backwards. So the pseudonyms of those whose it may be are compared with it, one after
+the other: the rule's table first, then the patients in Orthanc, or those of a file.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from autorthanc_spool.core.dicom import Level, Resource, Series
 from autorthanc_spool.core.errors import OrthancFault, ResourceMissing, RuleUnavailable, StillArriving, UsageError
 from autorthanc_spool.orthanc.answers import parse_time
 from autorthanc_spool.orthanc.client import Orthanc
-from autorthanc_spool.rules import Rule, judge, unanswered
+from autorthanc_spool.rules import Facts, Rule
 from autorthanc_spool.run import plan
-from autorthanc_spool.run.planner import with_answers
+from autorthanc_spool.run.planner import deciding, may_match, with_answers
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.ledger import Ledger
@@ -59,7 +59,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What may match, by the tags of the study alone; `undated` studies were left out for want of a StudyDate."""
+    """What may match, by the tags of the study alone; `undated` studies were left out for lack of a StudyDate."""
 
     studies: tuple[str, ...]
     looked_at: int
@@ -95,14 +95,14 @@ def _unknown(rules: RuleSet, name: str) -> str:
     return f"there is no rule {name!r}; {hint}"
 
 
-def candidates(orthanc: Orthanc, rule: Rule, period: Period) -> Candidates:
+def candidates(orthanc: Orthanc, rule: Rule, period: Period, today: date) -> Candidates:
     """List all studies, and leave out those that their own tags, or their day, rule out."""
     studies = orthanc.study_resources()
     undated, found = 0, []
     for study in studies:
         day = _day(study, period)
         undated += day is None
-        if day is not None and period.holds(day) and _may_match(rule, study):
+        if day is not None and period.holds(day) and _may_match(rule, study, today):
             found.append((study.last_update, study.resource_id))
     return Candidates(tuple(resource_id for _, resource_id in sorted(found)), len(studies), undated)
 
@@ -118,19 +118,22 @@ def _day(study: Resource, period: Period) -> date | None:
     return None
 
 
-def _may_match(rule: Rule, study: Resource) -> bool:
-    # A series of which nothing is known stands for those that weren't read: what the study's own tags don't decide
+def _may_match(rule: Rule, study: Resource, today: date) -> bool:
+    # A series that nothing is known about stands for those that weren't read: what the study's own tags don't decide
     # is then unanswered.
     unread = replace(study, level=rule.check_on, series=(Series("unread", {}),))
-    return judge(rule, unread).matches or bool(unanswered([rule], unread))
+    return may_match(rule, Facts(unread, today))
 
 
-def matches(tools: Tools, rule: Rule, studies: Iterable[str]) -> Iterator[list[Match] | Unread]:
+def matches(tools: Tools, rule: Rule, studies: Iterable[str], rules: RuleSet) -> Iterator[list[Match] | Unread]:
     """Look at each study, several at a time, and give what of it matches, in the order of `studies`."""
+
+    rivals = [one for one in deciding(rules) if not one.is_fallback and one.name != rule.name]
+    today = tools.today()
 
     def look(study_id: str) -> list[Match] | Unread:
         try:
-            return list(_in_study(tools.orthanc, tools.spool.ledger, rule, study_id))
+            return list(_in_study(tools.orthanc, tools.spool.ledger, rule, rivals, study_id, today))
         except ResourceMissing:
             # It was deleted since the list was made.
             return []
@@ -144,23 +147,27 @@ def matches(tools: Tools, rule: Rule, studies: Iterable[str]) -> Iterator[list[M
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_study(orthanc: Orthanc, ledger: Ledger, rule: Rule, study_id: str) -> Iterator[Match]:
+def _in_study(
+    orthanc: Orthanc, ledger: Ledger, rule: Rule, rivals: list[Rule], study_id: str, today: date
+) -> Iterator[Match]:
     study = orthanc.resource(Level.STUDY, study_id)
     if rule.check_on is Level.STUDY:
-        yield from _match(orthanc, ledger, rule, study)
+        yield from _match(orthanc, ledger, rule, rivals, Facts(study, today))
         return
     for series in study.series:
         alone = replace(study, level=Level.SERIES, resource_id=series.resource_id, series=(series,))
-        if judge(rule, alone).matches or unanswered([rule], alone):
-            yield from _match(orthanc, ledger, rule, orthanc.resource(Level.SERIES, series.resource_id))
+        if may_match(rule, Facts(alone, today)):
+            found = orthanc.resource(Level.SERIES, series.resource_id)
+            yield from _match(orthanc, ledger, rule, rivals, Facts(found, today))
 
 
-def _match(orthanc: Orthanc, ledger: Ledger, rule: Rule, resource: Resource) -> Iterator[Match]:
-    if not unanswered([rule], resource) and not judge(rule, resource).matches:
+def _match(orthanc: Orthanc, ledger: Ledger, rule: Rule, rivals: list[Rule], facts: Facts) -> Iterator[Match]:
+    if not may_match(rule, facts):
         return
-    resource = with_answers(orthanc, [rule], orthanc.with_instances(resource))
-    record = ledger.read(resource.key)
-    drawn = plan.make_plan(resource, [rule], [], record)
+    whole = orthanc.with_instances(facts.resource)
+    facts = with_answers(orthanc, [rule], Facts(whole, facts.today), rivals)
+    resource = facts.resource
+    drawn = plan.make_plan(facts, [rule], [], ledger.read(resource.key), rivals=rivals)
     if drawn.jobs or drawn.unchanged:
         yield Match(
             resource.level,

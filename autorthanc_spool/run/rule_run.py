@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
-from autorthanc_spool.core.errors import Bug, Fate, ForwardExpired, SpoolError
+from autorthanc_spool.core.errors import Bug, ClaimLost, Fate, ForwardExpired, SpoolError, SpoolUnavailable
 from autorthanc_spool.core.marker import Marker
 from autorthanc_spool.core.outcome import Outcome, Word
-from autorthanc_spool.core.record import Record
+from autorthanc_spool.core.record import Record, place
 from autorthanc_spool.core.states import Event
+from autorthanc_spool.disk import durable
 from autorthanc_spool.rules import Rule
 from autorthanc_spool.run import forward, plan
 from autorthanc_spool.run.export import Exporter
@@ -28,7 +30,7 @@ class RuleWorker:
         self._forwarder = Forwarder(tools, self._exporter)
 
     def work(self, claim: Claim, job: PlannedJob) -> Work:
-        """Do it. Raises MarkerTaken; all other errors become outcomes."""
+        """Do it. Raises ClaimLost, MarkerTaken; all other errors become outcomes."""
         name = job.rule.name
         published = Work()
         if job.publishes:
@@ -68,11 +70,16 @@ class RuleWorker:
     def _attempt(self, claim: Claim, job: PlannedJob, name: str, work: Callable[[], Outcome], **more: str) -> Work:
         error: SpoolError
         try:
-            return Work({name: work()})
+            # What says of itself that it is the output's is; whatever else the disk says is the spool's.
+            with durable.passing_trouble(SpoolUnavailable, "the spool"):
+                return Work({name: work()})
         except SpoolError as expected:
             error = expected
         except Exception as unexpected:  # noqa: BLE001 - a bug in one rule's work doesn't stop the other rules
             error = Bug(unexpected)
+        if error.fate is not Fate.LEAVE and _is_lost(claim):
+            # Whoever has it now has cleared away what this error is about.
+            error = ClaimLost(str(error))
         if error.fate is Fate.LEAVE:
             raise error
         done = plan.refused(name, error, claim.marker, self._tools.jitter())
@@ -83,8 +90,14 @@ class RuleWorker:
         return done
 
 
+def _is_lost(claim: Claim) -> bool:
+    with suppress(OSError):
+        return not claim.lock.is_held()
+    return False
+
+
 def unchanged(marker: Marker, rule: Rule, record: Record) -> Outcome:
-    """What is told of a rule whose work was done before."""
+    """What is recorded of a rule whose work was done before."""
     earlier, entry = marker.outcomes.get(rule.name), record.entries.get(rule.name)
     sent = forward.sent_already(rule, record)
     is_this = earlier and earlier.md5sums and entry and earlier.time == entry.time
@@ -93,5 +106,5 @@ def unchanged(marker: Marker, rule: Rule, record: Record) -> Outcome:
         word = Word.PUBLISHED if rule.publishes else Word.FORWARDED
         return replace(earlier, word=word, problem=None, forward=sent)
     if rule.publishes and entry:
-        return Outcome(Word.UNCHANGED, path=f"{rule.folder}/{entry.name}", since=entry.time, forward=sent)
+        return Outcome(Word.UNCHANGED, path=place(entry.root, rule.folder, entry.name), since=entry.time, forward=sent)
     return Outcome(Word.UNCHANGED, forward=sent)

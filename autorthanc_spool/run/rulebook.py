@@ -26,7 +26,7 @@ from typing import IO
 from autorthanc_spool.actions import WORDS
 from autorthanc_spool.core.errors import RulesUnavailable, SpoolUnavailable
 from autorthanc_spool.disk import durable
-from autorthanc_spool.rules import MAX_BYTES, Problem, Rule, RuleError, parse_rule
+from autorthanc_spool.rules import MAX_BYTES, Problem, Refuses, Rule, RuleError, parse_rule
 
 _SUFFIX = ".json"
 _IGNORED_WORDS = ("template", "master")
@@ -73,8 +73,9 @@ class _Reading:
 class Rulebook:
     """Reads the rules in `folder`, and keeps their last valid versions in `kept`, beside other processes.
 
-    `folder_name` gives the name of a rule's folder in the output. With `keeps` false nothing is written: for looking
-    at rules, of another folder perhaps, without touching what a running processor relies on.
+    `folder_name` gives the name of a rule's folder in the output, `refuses` judges what a rule delivers to. With
+    `keeps` false nothing is written: for looking at rules, of another folder perhaps, without touching what a running
+    processor relies on.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Rulebook:
         *,
         keeps: bool = True,
         clock: Callable[[], float] = time.time,
+        refuses: Refuses | None = None,
     ) -> None:
+        self._refuses = refuses
         self._folder = folder
         self._kept = _Kept(kept)
         self._folder_name = folder_name
@@ -162,9 +165,15 @@ class Rulebook:
         if before and before.signature == signature:
             return before
         data = stream.read(MAX_BYTES + 1)
-        is_settled = abs(self._clock() - max(status.st_mtime, status.st_ctime)) >= REST_S
-        outcome = before.outcome if before and before.data == data else _parsed(name, data)
-        return _Reading(outcome, data, signature if is_settled else None)
+        has_rested = abs(self._clock() - max(status.st_mtime, status.st_ctime)) >= REST_S
+        outcome = before.outcome if before and before.data == data else self._parsed(name, data)
+        return _Reading(outcome, data, signature if has_rested else None)
+
+    def _parsed(self, name: str, data: bytes) -> Rule | RuleError:
+        try:
+            return parse_rule(_rule_name(name), data, WORDS, self._refuses)
+        except RuleError as error:
+            return error
 
     def _clashes(self, outcomes: Mapping[str, Rule | RuleError], kept: set[str]) -> dict[str, RuleError]:
         """Refuse rules whose folder in the output would be another rule's; the one that was valid before has it."""
@@ -180,17 +189,17 @@ class Rulebook:
                 if name != owner and isinstance(outcome, Rule):
                     found = f"a name that gives the same folder {folder}/ in the output as {owner}"
                     clashes[name] = _error(name, found, "another name", is_off=not outcome.is_active)
-        return clashes
+        return clashes | _nested(outcomes)
 
     def _missing(self, names: set[str]) -> dict[str, RuleError]:
-        """Count files that aren't there any more as broken until the folder has rested; then they are forgotten."""
+        """Count files that are gone as broken until the folder has rested; then they are forgotten."""
         if abs(self._clock() - self._changed_s()) >= REST_S:
             for name in names if self._keeps else ():
                 self._kept.forget(name, self._folder)
             return {}
-        hint = "it may be being saved; if it was deleted, this ends in a moment"
+        hint = "somebody may be saving it; if it was deleted, this ends in a moment"
         return {
-            name: _error(name, "no file any more", "the one that was there a moment ago", hint)
+            name: _error(name, "no file", "the one that was there a moment ago", hint)
             for name in names
             if self._kept.rule(name)
         }
@@ -221,7 +230,7 @@ class _Kept:
         self._folder = folder
 
     def names(self) -> set[str]:
-        """List the files of which there is one."""
+        """List the files that exist."""
         try:
             entries = [path.name for path in self._folder.iterdir()]
         except FileNotFoundError:
@@ -248,7 +257,7 @@ class _Kept:
         durable.replace(unfinished, self._folder / name)
 
     def forget(self, name: str, folder: Path) -> None:
-        """Remove the version of a file that isn't in the folder any more."""
+        """Remove the version of a file that is no longer in the folder."""
         # Another process may have seen the file come back, and have kept it, since we looked.
         if not os.path.lexists(folder / name):
             (self._folder / name).unlink(missing_ok=True)
@@ -271,11 +280,16 @@ def _rule_name(file_name: str) -> str:
     return file_name[: -len(_SUFFIX)]
 
 
-def _parsed(name: str, data: bytes) -> Rule | RuleError:
-    try:
-        return parse_rule(_rule_name(name), data, WORDS)
-    except RuleError as error:
-        return error
+def _nested(outcomes: Mapping[str, Rule | RuleError]) -> dict[str, RuleError]:
+    """Refuse rules that deliver into the folder of another one: its studies would lie among this one's."""
+    delivering = {name: one for name, one in outcomes.items() if isinstance(one, Rule) and one.deliver}
+    nested = {}
+    for name, rule in delivering.items():
+        for other, above in delivering.items():
+            if other != name and f"{rule.deliver}/".startswith(f"{above.deliver}/{above.folder}/"):
+                found = f'a "Deliver" inside {above.deliver}/{above.folder}/, which is the folder of {other}'
+                nested[name] = _error(name, found, "another folder", is_off=not rule.is_active)
+    return nested
 
 
 def _name_obstacle(name: str) -> RuleError | None:

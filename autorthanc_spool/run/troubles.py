@@ -1,4 +1,4 @@
-"""What the work stands on, and what is wrong with it at the moment: spool, rules, audit log, output.
+"""What the work depends on, and what is wrong with it at the moment: spool, rules, audit log, output.
 
 Each trouble gets one log line when it begins and one when it ends. When it ends, the markers that it kept waiting
 become due at once, whatever their back-off says.
@@ -23,6 +23,11 @@ from autorthanc_spool.core.errors import (
 from autorthanc_spool.core.outcome import Word
 from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import signature
+from autorthanc_spool.deidentify.region_files import RegionFiles
+from autorthanc_spool.monitor.notice_plan import DESTINATION
+from autorthanc_spool.monitor.observer import Observer
+from autorthanc_spool.output.folders import output_name
+from autorthanc_spool.rules.pixel_regions import FOLDER
 from autorthanc_spool.run.plan import Work
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
@@ -33,7 +38,6 @@ log = logging.getLogger(__name__)
 SPOOL = "the spool"
 RULES = "the rules"
 AUDIT_LOG = "the audit log"
-OUTPUT = "the output"
 
 # What may have been fixed while no processor ran.
 _OUTSIDE = set(Cause) - {Cause.DELETION}
@@ -44,19 +48,27 @@ _OF_OUTPUT = {Cause.FOLDER, Cause.OUTPUT}
 class Troubles:
     """What is wrong at the moment outside this program: one log line when it begins, one when it ends."""
 
+    observer: Observer
     current: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stops_work(self) -> bool:
+        """Whether work or publishing stands still; a destination stops only what goes there."""
+        return any(not what.startswith(DESTINATION) for what in self.current)
 
     def begin(self, what: str, text: str) -> None:
         """Note a trouble."""
         if what not in self.current:
             log.error("%s", text)
+            self.observer.trouble_began(what, text)
         self.current[what] = text
 
     def end(self, what: str) -> bool:
-        """Note that it is over; tell whether it was there."""
+        """Note that it is over; return whether it was there."""
         if self.current.pop(what, None) is None:
             return False
         log.info("%s: all right again", what)
+        self.observer.trouble_ended(what)
         return True
 
 
@@ -87,14 +99,17 @@ def _try_reading(directories: Directories) -> None:
 
 
 class Surroundings:
-    """Looked at before each drain; learns from what came of each marker."""
+    """Looked at before each drain; learns from the outcomes of each marker."""
 
     def __init__(self, tools: Tools, troubles: Troubles) -> None:
         self._tools = tools
         self._troubles = troubles
         self._broken: dict[str, str] = {}
-        self._lack: _Lack | None = None
-        self._waited_for: dict[Path, tuple[int, ...]] | None = None
+        # By root, as the ledger names them; which rule delivers to which.
+        self._lacks: dict[str, _Lack] = {}
+        self._roots: dict[str, str] = {}
+        self._waited_for: dict[Path, object] | None = None
+        self._hours: dict[str, str] = {}
         self._is_first = True
 
     def look_at_spool(self) -> None:
@@ -118,14 +133,15 @@ class Surroundings:
         self._look_at_audit_log()
 
     def learn(self, work: Work) -> None:
-        """Take from what came of a marker how it stands with the output."""
+        """Take the state of the output from the outcomes of a marker."""
         for rule, outcome in work.outcomes.items():
-            problem = outcome.problem
+            problem, root = outcome.problem, self._roots.get(rule, "")
+            lack = self._lacks.get(root)
             if problem and problem.wakes_on in _OF_OUTPUT:
-                self._troubles.begin(OUTPUT, f"{problem.text}; what would be published waits")
-                self._lack = _Lack(naming.rule_folder(rule), outcome.needed_bytes)
-            elif outcome.word == Word.PUBLISHED and self._lack and not self._lack.shows:
-                self._end_output_trouble()
+                self._troubles.begin(output_name(root), f"{problem.text}; what would be published waits")
+                self._lacks[root] = _Lack(naming.rule_folder(rule), outcome.needed_bytes)
+            elif outcome.word == Word.PUBLISHED and lack and not lack.shows:
+                self._end_output_trouble(root)
 
     def _look_at_rules(self) -> None:
         """Read the rules, make the folders of the active ones, and say what changed for better or worse."""
@@ -140,6 +156,7 @@ class Surroundings:
             tools.spool.make_due({Cause.FOLDER, Cause.RULES})
         self._tell_broken(rules)
         self._wake_anonymised(rules)
+        self._wake_for_hours(rules)
         self._look_at_output(rules)
 
     def _look_at_audit_log(self) -> None:
@@ -153,43 +170,68 @@ class Surroundings:
 
     def _tell_broken(self, rules: RuleSet) -> None:
         broken = {one.name: str(one.error) for one in rules.broken}
-        for name in sorted(broken.keys() - self._broken.keys()):
+        # A file that was changed and is still broken is said again; an editor may have written it in two steps.
+        for name in sorted(name for name, text in broken.items() if text != self._broken.get(name)):
             log.error("a rule file is broken, fix it: %s", broken[name])
+            if name in self._broken:
+                continue
+            text = f"the file of the rule {name} is broken; `autorthanc-spool check` says where"
+            self._troubles.observer.trouble_began(f"the rule {name}", text)
         fixed = self._broken.keys() - broken.keys()
         for name in sorted(fixed):
             log.info("the rule %s is all right again, or gone", name)
+            self._troubles.observer.trouble_ended(f"the rule {name}")
         self._broken = broken
         if fixed:
             self._tools.spool.make_due({Cause.RULE, Cause.DELETION})
 
     def _wake_anonymised(self, rules: RuleSet) -> None:
-        """When a pseudonym table or the key has changed, what waits for them is due."""
+        """When a pseudonym table, the key, or a file of pixel regions has changed, what waits for them is due."""
         settings = self._tools.settings
         names = {rule.anonymise.pseudonym_table for rule in rules.rules if rule.anonymise}
         watched = [settings.pseudonym_key_file, *(settings.rules_path / name for name in names if name)]
-        found = {path: signature(path) for path in watched}
+        found: dict[Path, object] = {path: signature(path) for path in watched}
+        if any(rule.anonymise and rule.anonymise.burned_in == "redact" for rule in rules.rules):
+            found[settings.rules_path / FOLDER] = RegionFiles(settings.rules_path).signature()
         if self._waited_for not in (None, found):
-            self._tools.spool.make_due({Cause.PSEUDONYMS})
+            self._tools.spool.make_due({Cause.PSEUDONYMS, Cause.PIXEL_REGIONS})
         self._waited_for = found
 
+    def _wake_for_hours(self, rules: RuleSet) -> None:
+        """When the hours of a rule were edited, what waits for them is due."""
+        found = {rule.name: str(rule.between) for rule in rules.rules}
+        if any(found[name] != hours for name, hours in self._hours.items() if name in found):
+            self._tools.spool.make_due({Cause.RULE})
+        self._hours = found
+
     def _look_at_output(self, rules: RuleSet) -> None:
-        tools = self._tools
-        folders = [rule.folder for rule in rules.rules if rule.is_active]
-        lack = self._lack or _Lack("", 0)
+        self._roots = {rule.name: rule.deliver for rule in rules.rules}
+        folders: dict[str, list[str]] = {"": []}
+        for rule in rules.rules:
+            if rule.is_active:
+                folders.setdefault(rule.deliver, []).append(rule.folder)
+        for root in self._lacks.keys() - folders.keys():
+            # No rule delivers there now.
+            self._end_output_trouble(root)
+        for root, names in folders.items():
+            self._look_at_root(root, names)
+
+    def _look_at_root(self, root: str, folders: list[str]) -> None:
+        lack = self._lacks.get(root, _Lack("", 0))
         try:
             if folders:
-                tools.roots.check("output", tools.settings.output_path)
-            for folder in folders:
-                tools.output.prepare(folder)
-                tools.output.check_room(folder, lack.needed_bytes if folder == lack.folder else 0)
+                output = self._tools.places.at(root)
+                for folder in folders:
+                    output.prepare(folder)
+                    output.check_room(folder, lack.needed_bytes if folder == lack.folder else 0)
         except (OutputUnavailable, FolderMissing) as error:
-            self._troubles.begin(OUTPUT, f"{error}; what would be published waits")
-            self._lack = _Lack(lack.folder, lack.needed_bytes, was_found=True)
+            self._troubles.begin(output_name(root), f"{error}; what would be published waits")
+            self._lacks[root] = _Lack(lack.folder, lack.needed_bytes, was_found=True)
             return
         if lack.shows:
-            self._end_output_trouble()
+            self._end_output_trouble(root)
 
-    def _end_output_trouble(self) -> None:
-        self._lack = None
-        if self._troubles.end(OUTPUT):
+    def _end_output_trouble(self, root: str) -> None:
+        self._lacks.pop(root, None)
+        if self._troubles.end(output_name(root)):
             self._tools.spool.make_due(_OF_OUTPUT)

@@ -1,0 +1,88 @@
+"""DICOM files that lie in no Orthanc, as the studies that they would be there: for trying rules on them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from autorthanc_spool.core.dicom import Level, Resource, Series
+from autorthanc_spool.core.errors import UsageError
+from autorthanc_spool.orthanc.answers import instance_order
+from autorthanc_spool.orthanc.hidden import text_of
+from autorthanc_spool.rules.terms import STUDY_KEYWORDS
+
+
+def studies(paths: Iterable[Path]) -> Iterator[Resource]:
+    """Give the studies of files and folders, each with its series; `resource_id` is the UID of each.
+
+    The first image of a series speaks for it, as in Orthanc, and the first file, by name, for patient and study.
+    Raises UsageError when none of the files is DICOM.
+    """
+    found: dict[str, dict[str, list[Any]]] = {}
+    for path in files(paths):
+        dataset = _read(path)
+        if dataset is not None:
+            series = found.setdefault(_uid(dataset, "StudyInstanceUID"), {})
+            series.setdefault(_uid(dataset, "SeriesInstanceUID"), []).append(dataset)
+    if not found:
+        raise UsageError("none of these is a DICOM file; name files, or a folder that holds some")
+    for uid, by_series in found.items():
+        yield _study(uid, by_series)
+
+
+def files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Give files, and all in folders. Raises UsageError for what isn't there."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+        elif path.is_file():
+            yield path
+        else:
+            raise UsageError(f"{path}: there is no such file or folder")
+
+
+def _read(path: Path) -> Any:
+    # Most commands never need it, and it takes long to import.
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    with warnings.catch_warnings():
+        # They would show the value.
+        warnings.simplefilter("ignore")
+        try:
+            dataset = dcmread(path, stop_before_pixels=True)
+            dataset.decode()
+        except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, LookupError):
+            return None
+    return dataset
+
+
+def _uid(dataset: Any, keyword: str) -> str:
+    return str(dataset.get(keyword, "")) or "without UID"
+
+
+def _study(uid: str, by_series: dict[str, list[Any]]) -> Resource:
+    first = next(iter(by_series.values()))[0]
+    study_tags = {keyword: text_of(first[keyword]) for keyword in sorted(STUDY_KEYWORDS) if keyword in first}
+    series = tuple(_series(one, files) for one, files in by_series.items())
+    return Resource(Level.STUDY, uid, {}, study_tags, series, (), "", is_stable=True, is_copy=False)
+
+
+def _series(uid: str, files: list[Any]) -> Series:
+    first = min(files, key=_order)
+    tags = {f"{element.tag.group:04x},{element.tag.element:04x}": _text(element) for element in first}
+    modality = {"Modality": tags["0008,0060"]} if "0008,0060" in tags else {}
+    return Series(uid, modality, tags, instances=len(files))
+
+
+def _order(dataset: Any) -> tuple[int, int, str]:
+    return (*instance_order(str(dataset.get("InstanceNumber", ""))), _uid(dataset, "SOPInstanceUID"))
+
+
+def _text(element: Any) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return text_of(element)
