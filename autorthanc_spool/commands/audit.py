@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool.commands.options import uid_of, with_settings
+from autorthanc_spool.commands.options import examples, uid_of, with_settings
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool import audit_key, audit_search
 
+_EXAMPLES = examples(
+    ("audit --study 1.2.276.0.7230010.3.1.2.1", "to whom and when it left"),
+    ("audit --study 1.2.276.0.7230010.3.1.2.1 audit.jsonl.1", "in a log that was rotated away, too"),
+)
 
-@click.command("audit")
+
+@click.command("audit", epilog=_EXAMPLES)
 @click.option("--study", "study_uid", required=True, metavar="UID", help="The StudyInstanceUID, as Orthanc has it.")
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @with_settings

@@ -9,17 +9,33 @@ from pathlib import Path
 import click
 
 from autorthanc_spool.actions import WORDS
-from autorthanc_spool.commands.options import with_settings
+from autorthanc_spool.commands.options import examples, with_settings
 from autorthanc_spool.commands.views import describe
-from autorthanc_spool.core.errors import FolderMissing, PseudonymTableInvalid, RulesInvalid, SettingsError, SpoolError
+from autorthanc_spool.core.errors import (
+    DetectorMissing,
+    FolderMissing,
+    PseudonymTableInvalid,
+    RulesInvalid,
+    SettingsError,
+    SpoolError,
+)
+from autorthanc_spool.deidentify import codecs, models
+from autorthanc_spool.deidentify.codecs import INSTALL
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
-from autorthanc_spool.rules import Rule, RuleError, hopeless, known_private, parse_rule
-from autorthanc_spool.run import wiring
+from autorthanc_spool.deidentify.region_files import Reading, RegionFiles, read_regions
+from autorthanc_spool.rules import Rule, RuleError, hopeless, known_private, parse_rule, pixel_regions
+from autorthanc_spool.rules.pixel_regions import PixelRegions
+from autorthanc_spool.run import access, deliveries, wiring
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool.spool import Spool
 
+_EXAMPLES = examples(
+    ("check", "everything, before the first start or after a change"),
+    ("check automation_scripts/brain.json", "one rule file alone, wherever it lies"),
+)
 
-@click.command("check")
+
+@click.command("check", epilog=_EXAMPLES)
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
 @with_settings
 def command(settings: Settings, files: tuple[Path, ...]) -> None:
@@ -29,9 +45,10 @@ def command(settings: Settings, files: tuple[Path, ...]) -> None:
     if not files and (problems := preflight.problems(settings)):
         raise SettingsError(problems)
     if files:
-        _show(_with_warnings(settings, [_check_file(path) for path in files]))
+        _show(_with_warnings(settings, [_check_file(settings, path) for path in files]))
         return
-    spool = wiring.find_spool(settings)
+    spool = access.find_spool(settings)
+    _warn_of_storage(settings)
     _show(_with_warnings(settings, _look(settings, spool)))
 
 
@@ -45,6 +62,8 @@ class Checked:
     is_ignored: bool = False
     # What is valid, and won't match or arrive.
     warnings: tuple[str, ...] = ()
+    # What a file of pixel regions says; it is not a rule.
+    regions: str = ""
 
 
 def _look(settings: Settings, spool: Spool) -> list[Checked]:
@@ -53,24 +72,49 @@ def _look(settings: Settings, spool: Spool) -> list[Checked]:
         raise FolderMissing("\n".join(problems))
     found = wiring.rulebook(settings, spool).read()
     folder = settings.rules_path
-    checked = [_with_table(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]
+    checked = [_with_needs(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]
     checked += [Checked(broken.path, None, str(broken.error)) for broken in found.broken]
     checked += [Checked(folder / name, None, is_ignored=True) for name in found.ignored]
+    checked += [_of_regions(one) for one in RegionFiles(folder).readings()]
     return sorted(checked, key=lambda one: one.path)
 
 
-def _check_file(path: Path) -> Checked:
+def _of_regions(reading: Reading) -> Checked:
+    found = reading.outcome
+    if isinstance(found, RuleError):
+        return Checked(reading.path, None, str(found))
+    warnings = tuple(f"{found.file}: warning: {one}" for one in pixel_regions.warnings(found))
+    return Checked(reading.path, None, warnings=warnings, regions=f"{found.file}: ok, {_described(found)}")
+
+
+def _described(found: PixelRegions) -> str:
+    what = {"clean": "the image is clean", "withhold": "the image is withheld"}.get(found.image or "")
+    what = what or f"{len(found.black_out)} rectangles are blacked out"
+    what = f"all around {len(found.keep)} rectangles is blacked out" if found.keep else what
+    state = "" if found.is_active else " (not active)"
+    return f"{what} where {len(found.conditions)} conditions pass{state}"
+
+
+def _check_file(settings: Settings, path: Path) -> Checked:
     try:
-        return _with_table(Checked(path, parse_rule(path.stem, path.read_bytes(), WORDS)))
+        if path.absolute().parent.name == pixel_regions.FOLDER:
+            return _of_regions(Reading(path, read_regions(path.name, path.read_bytes())))
+        rule = parse_rule(path.stem, path.read_bytes(), WORDS, deliveries.judge(settings))
+        return _with_needs(Checked(path, rule))
     except RuleError as error:
         return Checked(path, None, str(error))
     except OSError as error:
         return Checked(path, None, f"{path}: it can't be read: {error.strerror}")
 
 
-def _with_table(checked: Checked) -> Checked:
-    """Look at the pseudonym table that a rule names, beside it; what is wrong there keeps the rule from working."""
+def _with_needs(checked: Checked) -> Checked:
+    """Look at what a rule can't work without: the pseudonym table that it names, beside it, and what detects text."""
     options = checked.rule.anonymise if checked.rule else None
+    if options and options.detect:
+        try:
+            models.check()
+        except DetectorMissing as error:
+            return Checked(checked.path, None, f"{checked.path.name}: {error}")
     if options and options.pseudonym_table:
         try:
             PseudonymTables(checked.path.parent).read(options.pseudonym_table)
@@ -84,9 +128,19 @@ def _with_warnings(settings: Settings, checked: list[Checked]) -> list[Checked]:
     return [replace(one, warnings=_hopeless(one.path, one.rule, known)) if one.rule else one for one in checked]
 
 
-def _private(checked: Checked) -> list[str]:
+def _of_anonymise(checked: Checked) -> list[str]:
     options = checked.rule.anonymise if checked.rule else None
-    return [f"{checked.path.name}: warning: {one}" for one in known_private.warnings(options)]
+    found = [*known_private.warnings(options)]
+    if options and options.burned_in == "redact" and (missing := codecs.missing()):
+        found.append(
+            f"compressed images can't be blacked out, and are withheld: {', '.join(missing)} isn't installed; {INSTALL}"
+        )
+    return [f"{checked.path.name}: warning: {one}" for one in found]
+
+
+def _delivery(checked: Checked) -> list[str]:
+    missing = deliveries.missing(checked.rule) if checked.rule else ""
+    return [f"{checked.path.name}: warning: {missing}"] if missing else []
 
 
 def _hopeless(path: Path, rule: Rule, destinations: frozenset[str]) -> tuple[str, ...]:
@@ -104,8 +158,15 @@ def _known_destinations(settings: Settings, rules: list[Rule]) -> frozenset[str]
     if known.issuperset(name for rule in rules for name in rule.destination_modalities):
         return known
     with suppress(SpoolError):
-        known |= wiring.orthanc(settings).modalities()
+        known |= access.orthanc(settings).modalities()
     return known
+
+
+def _warn_of_storage(settings: Settings) -> None:
+    """Say when Orthanc's storage isn't where the settings say; nothing, while Orthanc can't be asked."""
+    with suppress(SpoolError):
+        if complaint := wiring.storage_complaint(settings):
+            click.echo(f"AUTORTHANC_ORTHANC_STORAGE_PATH: warning: {complaint}; files come by HTTP")
 
 
 def _show(checked: list[Checked]) -> None:
@@ -113,9 +174,12 @@ def _show(checked: list[Checked]) -> None:
     for one in checked:
         if one.is_ignored:
             click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
+        elif one.regions:
+            for line in (one.regions, *one.warnings):
+                click.echo(line)
         elif one.rule:
             click.echo(f"{one.path.name}: ok, {describe(one.rule)}")
-            for warning in (*one.warnings, *_private(one)):
+            for warning in (*one.warnings, *_of_anonymise(one), *_delivery(one)):
                 click.echo(warning)
         else:
             click.echo(one.problem)

@@ -6,25 +6,52 @@ from contextlib import suppress
 
 import click
 
-from autorthanc_spool.commands import steering
-from autorthanc_spool.commands.options import with_settings
-from autorthanc_spool.core.errors import MarkerError
-from autorthanc_spool.run import wiring
+from autorthanc_spool.commands import choosing, complete, progress
+from autorthanc_spool.commands.choosing import Choice, with_choice
+from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.core.errors import MarkerError, UsageError
+from autorthanc_spool.core.states import State
+from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool.directories import Item, shown
 from autorthanc_spool.spool.spool import Spool
 
+_USUAL = (State.FAILED, State.HOLD)
+_EXAMPLES = examples(
+    ("delete 0a4b249f", "one marker, by the beginning of its study's Orthanc ID"),
+    ("delete --kind ResourceMissing", "what failed because Orthanc no longer has it"),
+)
 
-@click.command("delete")
-@click.argument("names", nargs=-1, required=True, metavar="MARKER...")
+
+@click.command("delete", epilog=_EXAMPLES)
+@click.argument("names", nargs=-1, metavar="[MARKER]...", shell_complete=complete.markers)
+@with_choice
 @with_settings
-def command(settings: Settings, names: tuple[str, ...]) -> None:
-    """Remove markers, and remember that their resources are refused, so that they don't come back."""
-    spool = wiring.find_spool(settings)
-    for item in steering.found(spool, names):
-        checksums = _checksums(spool, item)
-        spool.delete(item)
-        click.echo(shown(f"{item.path.relative_to(spool.root)}"))
+def command(settings: Settings, names: tuple[str, ...], choice: Choice) -> None:
+    """Remove markers, and remember that their resources are refused, so that they don't come back.
+
+    A marker is named by any unique part of its name. Options choose more of them: without --state, among those in
+    failed and hold. `enqueue` takes a refusal back.
+    """
+    if not (names or choice.is_made):
+        raise UsageError(
+            "name a marker, or choose some: --all, --state, --rule, --kind, --since; without --state among those in "
+            "failed and hold. `autorthanc-spool list` shows what there is"
+        )
+    spool = access.find_spool(settings)
+    items = choosing.chosen(spool, names, choice, _USUAL)
+    if not items:
+        click.echo(choosing.nothing_chosen(spool, choice, _USUAL), err=True)
+    deleted: list[Item] = []
+    checksums = 0
+    try:
+        for item in progress.shown(items, len(items), "deletion of markers"):
+            checksums += _checksums(spool, item)
+            spool.delete(item)
+            deleted.append(item)
+    finally:
+        for one in deleted:
+            click.echo(shown(f"{one.path.relative_to(spool.root)}"))
         if checksums:
             text = f"with it went the record of what was published, and {checksums} checksums of files"
             click.echo(f"{text}; the ledger and the audit log keep the rest", err=True)

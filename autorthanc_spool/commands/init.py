@@ -10,12 +10,18 @@ from pathlib import Path
 
 import click
 
+from autorthanc_spool.commands.options import examples
 from autorthanc_spool.core.errors import SettingsError
-from autorthanc_spool.run import wiring
+from autorthanc_spool.run import access
 from autorthanc_spool.settings import load_settings
 
+_EXAMPLES = examples(
+    ("init /srv/autorthanc", "lay a site out, with a password"),
+    ("init --upgrade /srv/autorthanc", "bring its shipped files to this version"),
+)
 
-@click.command("init")
+
+@click.command("init", epilog=_EXAMPLES)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--upgrade", "is_upgrade", is_flag=True, help="Bring what was laid out there to this version.")
 def command(directory: Path, is_upgrade: bool) -> None:
@@ -33,14 +39,19 @@ def _lay_out(directory: Path) -> None:
     laid_out = lay_out(directory, person)
     for path in laid_out.written:
         click.echo(str(laid_out.directory / path))
-    if laid_out.password is Password.MISSING and sys.stdin.isatty():
-        asked = f"{directory / '.env'} has no password of Orthanc. A new one (nothing: one is made up)"
-        given = click.prompt(asked, default="", hide_input=True, show_default=False, err=True)
+    if laid_out.password is Password.MISSING:
+        given = _ask_for_password(directory) if sys.stdin.isatty() else ""
         laid_out = add_password(laid_out, given or person.password)
     # Where the settings lack something, what starts the site says what, and makes the spool later.
     with suppress(SettingsError):
-        wiring.make_spool(load_settings({}, {}, directory.absolute()))
+        access.make_spool(load_settings({}, {}, directory.absolute()))
     click.echo(laid_out.next_steps(), err=True)
+
+
+def _ask_for_password(directory: Path) -> str:
+    asked = f"{directory / '.env'} has no password of Orthanc. A new one (nothing: one is made up)"
+    given: str = click.prompt(asked, default="", hide_input=True, show_default=False, err=True)
+    return given
 
 
 def _upgrade(directory: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import wraps
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN
 from autorthanc_spool.core.errors import UsageError
-from autorthanc_spool.settings import load_settings, nearest_name
+from autorthanc_spool.settings import Settings, load_settings, nearest_name
 from autorthanc_spool.settings.variables import NAMES, SITE, VARIABLES
 
 Command = Callable[..., int | None]
@@ -26,7 +27,17 @@ _SHORTHANDS = {
     "orthanc_url": "ORTHANC_URL",
 }
 
+ENV = ".env"
+
+_OF_SETTINGS = {"site", "assignments", *_SHORTHANDS}
+
 _SECRETS = {spelling for variable in VARIABLES if variable.is_secret for spelling in variable.spellings}
+
+
+def examples(*calls: tuple[str, str]) -> str:
+    """Write the end of a command's help: calls of the program, each with what it is for."""
+    lines = [f"  autorthanc-spool {call}\n      {purpose}" for call, purpose in calls]
+    return "\n".join(["\b", "Examples:", *lines])
 
 
 def with_settings(command: Command) -> Command:
@@ -39,30 +50,44 @@ def with_settings(command: Command) -> Command:
     @click.option("--output", metavar="DIR", help="The output (ORTHANC_AUTOMATION_STORAGE_PATH).")
     @click.option("--orthanc-url", metavar="URL", help="Orthanc's web address (ORTHANC_URL).")
     @wraps(command)
-    def wrapped(site: str | None, assignments: tuple[str, ...], **arguments: Any) -> int | None:
-        overrides = dict(_assignment(text) for text in assignments)
-        for option, name in _SHORTHANDS.items():
-            value = arguments.pop(option)
-            if value is not None:
-                # What is written at a shell is meant from where the shell is.
-                overrides[name] = value if option == "orthanc_url" else str(Path(value).absolute())
-        settings = load_settings(overrides, os.environ, site_folder(site))
+    def wrapped(**arguments: Any) -> int | None:
+        settings = settings_of(arguments)
+        others = {name: value for name, value in arguments.items() if name not in _OF_SETTINGS}
+        if settings.time_zone:
+            os.environ["TZ"] = settings.time_zone
+            time.tzset()
         # What is published gets AUTORTHANC_UMASK by itself; what else is written is for the group, and nobody else.
         os.umask(0o007)
         for warning in settings.warnings:
             click.echo(f"warning: {warning}", err=True)
-        return command(settings, **arguments)
+        return command(settings, **others)
 
     return wrapped
+
+
+def settings_of(arguments: Mapping[str, Any]) -> Settings:
+    """Read the settings, with what the options of `with_settings` say. Raises SettingsError, UsageError."""
+    overrides = dict(_assignment(text) for text in arguments.get("assignments") or ())
+    for option, name in _SHORTHANDS.items():
+        value = arguments.get(option)
+        if value is not None:
+            # A path typed at a shell is relative to where the shell is.
+            overrides[name] = value if option == "orthanc_url" else str(Path(value).absolute())
+    return load_settings(overrides, os.environ, site_folder(arguments.get("site")))
 
 
 def site_folder(option: str | None) -> Path:
     """The folder that holds the `.env`: of the option, the environment, or the working directory. Raises UsageError."""
     named = option or os.environ.get(SITE, "")
     folder = Path(named).expanduser().absolute()
+    source = "--site" if option else SITE
     if named and not folder.is_dir():
-        source = "--site" if option else SITE
         raise UsageError(f"{source} {named}: there is no such folder; name the one that holds the .env")
+    if named and not (folder / ENV).exists():
+        raise UsageError(
+            f"{source} {named}: there is no {ENV} in it; name the folder that holds it, or lay a site out there: "
+            f"`autorthanc-spool init {named}`"
+        )
     return folder
 
 
@@ -76,8 +101,8 @@ def _assignment(text: str) -> tuple[str, str]:
         )
     if name in _SECRETS:
         raise UsageError(
-            f"--set {name}: everybody on this machine can read a command's options; write it into .env, or name a file "
-            f"that holds it in ORTHANC_PASSWORD_FILE"
+            f"--set {name}: everybody on this machine can read a command's options; write it into .env"
+            f"{', or name a file that holds it in ORTHANC_PASSWORD_FILE' if name == 'ORTHANC_PASSWORD' else ''}"
         )
     return name, value
 
@@ -110,4 +135,4 @@ def date_of(text: str | None, option: str) -> date | None:
             return datetime.strptime(text.strip(), form).date()
         except ValueError:
             continue
-    raise UsageError(f"{option} takes a day like 2026-11-23 or 20261123; {text!r} is none")
+    raise UsageError(f"{option} takes a day like 2026-11-23 or 20261123; {text!r} is not one")

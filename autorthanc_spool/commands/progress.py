@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Thing = TypeVar("Thing")
 
 
 def talk() -> Console:
     """Open standard error for tables and bars."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def shown(things: Iterable[Thing], total: int, text: str) -> Iterator[Thing]:
-    """Give the things one by one, and show how many have been done with; it goes when it is over."""
-    console = talk()
+    """Give the things one by one, and show how many are done; the bar goes at the end."""
+    if not sys.stderr.isatty():
+        # Nothing of rich is needed then, and its import takes longer than most commands.
+        yield from things
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=talk(), transient=True) as progress:
         yield from progress.track(things, total=total, description=text)

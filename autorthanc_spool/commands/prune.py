@@ -1,4 +1,4 @@
-"""`prune`: what nobody needs any more goes."""
+"""`prune`: what is no longer needed goes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import threading
 
 import click
 
-from autorthanc_spool.commands.options import with_settings
+from autorthanc_spool.commands.options import examples, with_settings
 from autorthanc_spool.core.errors import SpoolError
+from autorthanc_spool.run import access, wiring
 from autorthanc_spool.run import prune as pruning
-from autorthanc_spool.run import wiring
 from autorthanc_spool.run.prune import Pruned
 from autorthanc_spool.settings import Settings
 
+_EXAMPLES = examples(
+    ("prune --dry-run", "what would go, and what isn't known"),
+    ("prune", "remove what nobody needs; a processor does it once a day"),
+)
 
-@click.command("prune")
+
+@click.command("prune", epilog=_EXAMPLES)
 @click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing; locks aren't looked at.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each place.")
 @with_settings
@@ -24,9 +29,9 @@ def command(settings: Settings, dry_run: bool, as_json: bool) -> None:
 
     The ledger stays, and so does whatever isn't known as ours.
     """
-    pruned = pruning.prune(wiring.tools(settings, threading.Event(), wiring.find_spool(settings)), is_dry_run=dry_run)
+    pruned = pruning.prune(wiring.tools(settings, threading.Event(), access.find_spool(settings)), is_dry_run=dry_run)
     if pruned is None:
-        raise SpoolError("another process is pruning at this moment; that is as good")
+        raise SpoolError("another process is pruning at this moment, which does the same")
     _show(pruned, is_dry_run=dry_run, as_json=as_json)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import click
 
-from autorthanc_spool.commands.options import with_settings
+from autorthanc_spool.commands.options import examples, with_settings
 from autorthanc_spool.core.errors import SpoolError
-from autorthanc_spool.run import wiring
+from autorthanc_spool.run import access, wiring
 from autorthanc_spool.run.reconcile import Sweep, reconcile
 from autorthanc_spool.settings import Settings
 
+_EXAMPLES = examples(
+    ("reconcile", "at once, instead of at the next interval: after a restore, for instance"),
+)
 
-@click.command("reconcile")
+
+@click.command("reconcile", epilog=_EXAMPLES)
 @with_settings
 def command(settings: Settings) -> None:
     """Write a marker for each study that Orthanc has and no run has seen; `run` does this by itself."""
@@ -26,9 +30,9 @@ def command(settings: Settings) -> None:
 
 def _reconcile(settings: Settings) -> Sweep:
     """Look for studies that were missed, and write their markers. Raises OrthancUnavailable."""
-    spool, server = wiring.find_spool(settings), wiring.orthanc(settings)
+    spool, server = access.find_spool(settings), access.orthanc(settings)
     server.system()
     sweep = reconcile(spool, server, settings.stable_age_s, wiring.utc_now())
     if sweep is None:
-        raise SpoolError("another process is reconciling at this moment; that is as good")
+        raise SpoolError("another process is reconciling at this moment, which does the same")
     return sweep

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool.commands.options import with_settings
+from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.run import access, wiring
 from autorthanc_spool.run import reidentify as reidentification
-from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import Settings
 
+_EXAMPLES = examples(
+    ("reidentify P-3F7A91C2 --rule trial", "whose pseudonym it is, for who may know"),
+)
 
-@click.command("reidentify")
+
+@click.command("reidentify", epilog=_EXAMPLES)
 @click.argument("pseudonym", metavar="PSEUDONYM")
 @click.option("--rule", "rule_name", required=True, metavar="RULE", help="The rule that gave the pseudonym.")
 @click.option(
@@ -24,8 +28,8 @@ from autorthanc_spool.settings import Settings
 )
 @with_settings
 def command(settings: Settings, pseudonym: str, rule_name: str, candidates: Path | None) -> None:
-    """Tell whose pseudonym this is; the pseudonym key is needed, or the rule's pseudonym table."""
-    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
+    """Show whose pseudonym this is; the pseudonym key is needed, or the rule's pseudonym table."""
+    parts = wiring.tools(settings, threading.Event(), access.find_spool(settings))
     options = reidentification.options_of(parts.rulebook.read(), rule_name)
     found = reidentification.reidentify(parts, options, pseudonym, candidates)
     if found.PatientID:

@@ -7,17 +7,19 @@ import sys
 import threading
 from functools import wraps
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import click
 from rich.filesize import decimal
 from rich.table import Table
 
-from autorthanc_spool.commands import progress
-from autorthanc_spool.commands.options import Command, date_of, with_settings
+from autorthanc_spool.commands import complete, progress
+from autorthanc_spool.commands.options import Command, date_of, examples, with_settings
 from autorthanc_spool.core.errors import UsageError
+from autorthanc_spool.run import access, deliveries, wiring
+from autorthanc_spool.run import draft as drafts
 from autorthanc_spool.run import replay as replaying
-from autorthanc_spool.run import wiring
 from autorthanc_spool.run.replay import Found, Match
 from autorthanc_spool.settings import Settings
 
@@ -41,8 +43,14 @@ def _with_period(command: Command) -> Command:
     return wrapped
 
 
-@click.command("replay")
-@click.argument("rule_name", metavar="RULE")
+_EXAMPLES = examples(
+    ("replay brain --since 2026-11-01 --dry-run", "what the rule would take of what lies in Orthanc already"),
+    ("replay brain --since 2026-11-01", "have it done"),
+)
+
+
+@click.command("replay", epilog=_EXAMPLES)
+@click.argument("rule_name", metavar="RULE", shell_complete=complete.rules)
 @click.option("--dry-run", is_flag=True, help="Show what matches, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a match.")
 @_with_period
@@ -50,13 +58,21 @@ def _with_period(command: Command) -> Command:
 def command(settings: Settings, rule_name: str, period: replaying.Period, dry_run: bool, as_json: bool) -> int:
     """Have a rule done on what already lies in Orthanc: a marker for each study or series that it matches.
 
-    What the rule did before with the same content is not done again; `enqueue` and `requeue` are for that.
+    What the rule did before with the same content is not done again; `enqueue` and `requeue` are for that. With
+    --dry-run, RULE may be a rule file that isn't active, or lies elsewhere.
     """
-    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
-    rule = replaying.chosen(parts.rulebook.read(), rule_name)
+    parts = wiring.tools(settings, threading.Event(), access.find_spool(settings))
+    rules = parts.rulebook.read()
+    if _is_draft(rule_name):
+        if not dry_run:
+            raise UsageError(f"{rule_name} is a file, and can only be tried; add --dry-run, or name a rule")
+        rule = drafts.read(Path(rule_name), deliveries.judge(settings))
+        rules = drafts.beside(rules, rule)
+    else:
+        rule = replaying.chosen(rules, rule_name)
     parts.orthanc.system()
-    listed = replaying.candidates(parts.orthanc, rule, period)
-    looked = replaying.matches(parts, rule, listed.studies)
+    listed = replaying.candidates(parts.orthanc, rule, period, parts.today())
+    looked = replaying.matches(parts, rule, listed.studies, rules)
     found = replaying.gathered(progress.shown(looked, len(listed.studies), "looking at studies"), listed)
     names = []
     if not dry_run:
@@ -64,6 +80,11 @@ def command(settings: Settings, rule_name: str, period: replaying.Period, dry_ru
         names = [replaying.write_marker(parts.spool, rule, match, wiring.utc_now) for match in matches]
     _show(found, names, as_json=as_json)
     return 1 if found.unread else 0
+
+
+def _is_draft(name: str) -> bool:
+    # A rule is named without the suffix; what is a path with it is a file.
+    return name.endswith(".json") and Path(name).is_file()
 
 
 def _show(found: Found, names: list[str], *, as_json: bool) -> None:
@@ -120,7 +141,7 @@ def _replay_sentences(found: Found, names: list[str]) -> list[str]:
         sentences.append(f"done already, and left as they are: {done:,} of them")
     if listed.undated:
         undated = _counted(listed.undated, "study")
-        sentences.append(f"{undated} without a StudyDate left out; --arrival goes by when they came instead")
+        sentences.append(f"{undated} without a StudyDate left out; --arrival counts by when they came instead")
     sentences += [f"study {one.resource_id} couldn't be looked at: {one.reason}" for one in found.unread]
     if names:
         sentences.append(f"{_counted(len(names), 'marker')} written to incoming/; `autorthanc-spool run` works on them")

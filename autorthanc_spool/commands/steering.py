@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import click
 
-from autorthanc_spool.core.errors import SpoolError
-from autorthanc_spool.core.states import Event
+from autorthanc_spool.commands import choosing, progress
+from autorthanc_spool.commands.choosing import Choice
+from autorthanc_spool.core.errors import SpoolError, UsageError
+from autorthanc_spool.core.states import Event, State
+from autorthanc_spool.run import access
+from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool.directories import Item, shown
 from autorthanc_spool.spool.spool import Spool
 
 
-def found(spool: Spool, names: tuple[str, ...]) -> list[Item]:
-    """Find all markers before anything is done with the first; one that is named twice counts once."""
-    return list(dict.fromkeys(spool.directories.find(name) for name in names))
+def move_chosen(
+    settings: Settings, names: tuple[str, ...], choice: Choice, usual: Collection[State], event: Event
+) -> None:
+    """Move the markers that are named or chosen. Raises UsageError when none is asked for."""
+    if not (names or choice.is_made):
+        raise UsageError(
+            f"name a marker, or choose some: --all, --state, --rule, --kind, --since; without --state among those in "
+            f"{', '.join(usual)}. `autorthanc-spool list` shows what there is"
+        )
+    spool = access.find_spool(settings)
+    items = choosing.chosen(spool, names, choice, usual)
+    if not items:
+        click.echo(choosing.nothing_chosen(spool, choice, usual), err=True)
+    move(spool, items, event)
 
 
 def move(spool: Spool, items: list[Item], event: Event) -> None:
     """Move markers, and print where each is now. Raises SpoolError when one is somewhere else by now."""
-    for item in dict.fromkeys(items):
-        try:
-            moved = spool.move(item, event)
-        except FileNotFoundError:
-            raise SpoolError(
-                f"{shown(item.name)} is no longer in {item.state}/: somebody was quicker; look again"
-            ) from None
-        click.echo(moved.shown)
+    spool.check_moves(items, event)
+    moved: list[Item] = []
+    gone: list[Item] = []
+    try:
+        for item in progress.shown(items, len(items), f"{event} of markers"):
+            try:
+                moved.append(spool.move(item, event))
+            except FileNotFoundError:
+                gone.append(item)
+    finally:
+        spool.make_moves_durable([*items, *moved])
+        for one in moved:
+            click.echo(one.shown)
+    if gone:
+        more = f", and {len(gone) - 1} more likewise" if len(gone) > 1 else ""
+        raise SpoolError(
+            f"{shown(gone[0].name)} is no longer in {gone[0].state}/: somebody was quicker; look again{more}"
+        )
