@@ -1,1 +1,1 @@
-"""The demonstration: the main job in a temporary folder, told as it happens."""
+"""The demonstration: the main job in a temporary folder, shown as it happens."""

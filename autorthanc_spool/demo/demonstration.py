@@ -1,4 +1,4 @@
-"""The main job, shown in a temporary folder: a rule, a study sent by C-STORE, and what becomes of it."""
+"""The main job, shown in a temporary folder: a rule, a study sent by C-STORE, and what happens to it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from autorthanc_spool.core.errors import SpoolError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.demo import study as demo_study
 from autorthanc_spool.demo.story import Story
-from autorthanc_spool.run import wiring
+from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings, load_settings
 from autorthanc_spool.site import preflight, shipped
 from autorthanc_spool.site.children import Event, Events, Stop, stop_signals
 from autorthanc_spool.site.up import Pair
 
-# The whole takes about five seconds; what takes longer than this isn't going to end well.
+# The whole takes about five seconds; what takes longer than this won't end well.
 DEADLINE_S = 60.0
 
 # Orthanc counts whole seconds; 0 would mean 60.
@@ -73,7 +73,7 @@ def make_site(folder: Path) -> Settings:
     settings.output_path.mkdir()
     rule = json.loads(shipped.example_rule().read_text()) | {"IsActive": True}
     (settings.rules_path / shipped.example_rule().name).write_text(json.dumps(rule, indent=2))
-    wiring.make_spool(settings)
+    access.make_spool(settings)
     return settings
 
 
@@ -177,7 +177,7 @@ def _show_failure(ending: Event, settings: Settings, logs: Logs) -> None:
     console.print(f"\nThe demonstration failed: {ending}. The last lines of both logs:")
     for line in logs.lines:
         console.print(f"  {line}")
-    spool = wiring.make_spool(settings)
+    spool = access.make_spool(settings)
     for item in (item for state in State if state is not State.DONE for item in spool.directories.items(state)):
         console.print(f"{item.state}/{item.name}:\n{item.path.read_text(errors='replace')}")
     console.print("`autorthanc-spool demo --keep` leaves everything in place to be looked at.")

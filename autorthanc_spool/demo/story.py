@@ -1,4 +1,4 @@
-"""What happens during the demonstration, told as it happens, from the events of the file system."""
+"""What happens during the demonstration, shown as it happens, from the events of the file system."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ class Story(FileSystemEventHandler):
         self._begin = clock()
         self._ended = ended
         self._observer = Observer()
-        self._told: set[str] = set()
+        self._shown: set[str] = set()
         self._has_ended = False
-        # Steps are told by the main thread and by the observer's.
+        # Steps are printed by the main thread and by the observer's.
         self._lock = threading.Lock()
 
     def tell(self, *steps: str) -> None:
         """Print steps, unless they were printed before."""
         with self._lock:
             for step in steps:
-                if step not in self._told:
-                    self._told.add(step)
+                if step not in self._shown:
+                    self._shown.add(step)
                     self._console.print(f"[dim]{self._clock() - self._begin:6.2f} s[/]  {step}")
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Tell what happens in the site from here on."""
+        """Show what happens in the site from here on."""
         # It reports its own end as an error.
         logging.getLogger("watchdog").addHandler(logging.NullHandler())
         self._observer.start()
@@ -73,9 +73,9 @@ class Story(FileSystemEventHandler):
             self._observer.join()
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Tell what the event means, if it is one of the steps."""
+        """Show what the event means, if it is one of the steps."""
         if event.event_type in {"created", "moved"}:
-            # A rename has two names, of which the new one tells.
+            # A rename has two names; the new one counts.
             self._look_at(Path(os.fsdecode(event.dest_path or event.src_path)))
 
     def _listen_to(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Story(FileSystemEventHandler):
 
     def _look_at_output(self, path: Path) -> None:
         # The observer keeps back what happens in a folder within half a second of a move out of it. So a step can be
-        # seen late, and is told when a later one shows that it was made.
+        # seen late, and is printed when a later one shows that it was made.
         match path.relative_to(self._settings.output_path).parts:
             case [rule, name] if name.endswith(_WORKING):
                 self.tell(_COMPLETE, _CLAIMED.format(rule, name))

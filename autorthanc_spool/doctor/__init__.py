@@ -10,19 +10,23 @@ from collections.abc import Callable, Iterator
 
 from autorthanc_spool.core.errors import OrthancUnavailable, SpoolError, SpoolUnavailable
 from autorthanc_spool.disk import durable
-from autorthanc_spool.doctor import folders, probe, server, storage, traffic
+from autorthanc_spool.doctor import folders, probe, server, shared, storage, traffic
 from autorthanc_spool.doctor.finding import Finding, Severity, broken, warning
 from autorthanc_spool.run.tools import Tools
 
-__all__ = ["Finding", "Severity", "examine", "exit_code"]
+__all__ = ["Finding", "Severity", "examine", "examine_shared", "exit_code"]
 
 
 def examine(tools: Tools, *, with_probe: bool, say: Callable[[str], None]) -> Iterator[Finding]:
-    """Look at one thing after the other. `say` is told what takes long."""
+    """Look at one thing after the other. `say` gets what takes long."""
     spool = list(_guarded("spool", lambda: folders.spool(tools)))
     yield from spool
     is_usable = all(finding.severity is not Severity.BROKEN for finding in spool)
-    for what, look in (("audit log", folders.audit_log), ("output", folders.output), ("rules", folders.rules)):
+    parts = (
+        ("audit log", folders.audit_log), ("output", folders.output), ("output", folders.delivered),
+        ("rules", folders.rules),
+    )  # fmt: skip
+    for what, look in parts:
         yield from _guarded(what, lambda look=look: look(tools), is_spool_usable=is_usable)  # type: ignore[misc]
     reached = True
     for finding in _guarded("Orthanc", lambda: server.reachable(tools.orthanc)):
@@ -31,15 +35,21 @@ def examine(tools: Tools, *, with_probe: bool, say: Callable[[str], None]) -> It
     yield from _guarded("transport", lambda: server.transport(tools.settings))
     if not reached:
         for what in ("credentials", "DICOM", "clocks", "Lua script"):
-            yield warning(what, "not known, as Orthanc can't be asked", "start Orthanc, and look again")
+            yield warning(what, "not known, as Orthanc can't be asked", "fix what is said of Orthanc, and look again")
         return
     yield from _guarded("credentials", lambda: server.credentials(tools.settings))
     yield from _guarded("Orthanc", lambda: server.configuration(tools))
+    yield from _guarded("storage", lambda: server.storage(tools))
     yield from _guarded("DICOM", lambda: storage.accepted(tools))
     yield from _guarded("clocks", lambda: server.clocks(tools))
     yield from _guarded("destinations", lambda: server.destinations(tools), is_spool_usable=is_usable)
     evidence = (lambda: probe.probe(tools, say)) if with_probe else (lambda: traffic.evidence(tools))
     yield from _guarded("Lua script", evidence)
+
+
+def examine_shared(tools: Tools, say: Callable[[str], None], hosts: int, meeting_s: float) -> Iterator[Finding]:
+    """Check whether the hosts on which this runs at the same time share the spool correctly."""
+    yield from _guarded("shared", lambda: shared.examine(tools, say, hosts, meeting_s))
 
 
 def exit_code(findings: list[Finding]) -> int:

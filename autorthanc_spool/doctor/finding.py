@@ -21,7 +21,7 @@ class Finding:
     severity: Severity
     what: str
     text: str
-    mend: str = ""
+    fix: str = ""
     is_unreachable: bool = False
 
 
@@ -30,11 +30,11 @@ def ok(what: str, text: str) -> Finding:
     return Finding(Severity.OK, what, text)
 
 
-def warning(what: str, text: str, mend: str) -> Finding:
+def warning(what: str, text: str, fix: str) -> Finding:
     """It works, but not always or not safely."""
-    return Finding(Severity.WARNING, what, text, mend)
+    return Finding(Severity.WARNING, what, text, fix)
 
 
-def broken(what: str, text: str, mend: str = "") -> Finding:
+def broken(what: str, text: str, fix: str = "") -> Finding:
     """It doesn't work, or lets strangers in."""
-    return Finding(Severity.BROKEN, what, text, mend)
+    return Finding(Severity.BROKEN, what, text, fix)

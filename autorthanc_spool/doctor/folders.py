@@ -14,27 +14,31 @@ from rich.filesize import decimal
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from autorthanc_spool.core import naming
 from autorthanc_spool.core.errors import SpoolError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk import durable
 from autorthanc_spool.disk.usage import free_bytes
 from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
-from autorthanc_spool.output.folders import WORKING
+from autorthanc_spool.monitor.facts import gather
+from autorthanc_spool.monitor.health import Kind, is_at_work, judge, span
+from autorthanc_spool.output.rights import Rights, sentence
+from autorthanc_spool.output.working import WORKING
 from autorthanc_spool.run.tools import Tools
+from autorthanc_spool.settings import owners
 
 # Below the first figure the next large study may not fit; below the second one not even a marker is safe.
 SPOOL_ROOM_BYTES = (1_000_000_000, 100_000_000)
 OUTPUT_ROOM_BYTES = (10_000_000_000, 1_000_000_000)
-# A local file system tells of a new file within milliseconds.
+# A local file system reports a new file within milliseconds.
 INOTIFY_PATIENCE_S = 5.0
-# What has waited longer than this in incoming/, while nothing is in processing/, is waiting for a processor.
 # What is being written among the markers is there for moments.
 SCRATCH_S = 60.0
-IDLE_S = 300.0
+
+# The troubles of a processor whose cause `doctor` looks at itself.
+LOOKED_AT = {"Orthanc", "the audit log", "the output", "the rules", "the spool"}
 
 _SHARED = ("", "tmp", *(str(state) for state in State), "locks")
-_PRIVATE = ("ledger", "ledger/names", "state", "state/filing", "state/rules")
+_PRIVATE = ("ledger", "ledger/names", "state", "state/filing", "state/rules", "state/processors")
 
 
 def spool(tools: Tools) -> Iterator[Finding]:
@@ -49,7 +53,7 @@ def spool(tools: Tools) -> Iterator[Finding]:
     yield from _events(tools)
     yield from _room("spool", root, SPOOL_ROOM_BYTES, "AUTORTHANC_DONE_RETENTION_DAYS says how long records stay")
     yield from _strangers(tools)
-    yield from _waiting(tools)
+    yield from _processors(tools)
 
 
 def audit_log(tools: Tools) -> Iterator[Finding]:
@@ -66,14 +70,14 @@ def _modes(root: Path) -> Iterator[Finding]:
         open_to_all += [name or "."] if mode & 0o007 else []
         closed_to_group += [name or "."] if name in _SHARED and mode & 0o2070 != 0o2070 else []
         private += [name] if name in _PRIVATE and mode & 0o020 else []
-    mend = f"cd {root} && chmod"
+    fix = f"cd {root} && chmod"
     if open_to_all:
-        yield warning("spool", f"open to every user: {_some(open_to_all)}", f"{mend} o= {_some(open_to_all)}")
+        yield warning("spool", f"open to every user: {_some(open_to_all)}", f"{fix} o= {_some(open_to_all)}")
     if closed_to_group:
         text = f"not open to its whole group, as which Orthanc writes markers: {_some(closed_to_group)}"
-        yield warning("spool", text, f"{mend} g+rwxs {_some(closed_to_group)}")
+        yield warning("spool", text, f"{fix} g+rwxs {_some(closed_to_group)}")
     if private:
-        yield warning("spool", f"open to writing by the group: {_some(private)}", f"{mend} g-w {_some(private)}")
+        yield warning("spool", f"open to writing by the group: {_some(private)}", f"{fix} g-w {_some(private)}")
     if not (open_to_all or closed_to_group or private):
         yield ok("spool", f"{root} is open to its group (GID {root.stat().st_gid}) and to nobody else")
 
@@ -117,9 +121,9 @@ def _events(tools: Tools) -> Iterator[Finding]:
         yield ok("events", f"AUTORTHANC_OBSERVER is polling: the spool is looked through every {poll}")
         return
     if _hears(tools.spool.root / "tmp"):
-        yield ok("events", "inotify tells of new files")
+        yield ok("events", "inotify reports new files")
         return
-    text = f"inotify doesn't tell of new files here; markers are found at the next poll, within {poll}"
+    text = f"inotify doesn't report new files here; markers are found at the next poll, within {poll}"
     yield warning("events", text, "set AUTORTHANC_OBSERVER=polling, or raise fs.inotify.max_user_watches")
 
 
@@ -140,14 +144,14 @@ def _hears(folder: Path) -> bool:
         observer.join()
 
 
-def _room(what: str, folder: Path, limits: tuple[int, int], mend: str) -> Iterator[Finding]:
+def _room(what: str, folder: Path, limits: tuple[int, int], fix: str) -> Iterator[Finding]:
     free = free_bytes(folder)
     if free is None:
-        yield broken(what, f"the free space of {folder} can't be told", "is it mounted?")
+        yield broken(what, f"the free space of {folder} isn't known", "is it mounted?")
     elif free < limits[1]:
-        yield broken(what, f"only {decimal(free)} free in {folder}", f"free some space; {mend}")
+        yield broken(what, f"only {decimal(free)} free in {folder}", f"free some space; {fix}")
     elif free < limits[0]:
-        yield warning(what, f"only {decimal(free)} free in {folder}", f"free some space; {mend}")
+        yield warning(what, f"only {decimal(free)} free in {folder}", f"free some space; {fix}")
     else:
         yield ok(what, f"{decimal(free)} free")
 
@@ -175,32 +179,74 @@ def _age_s(entry: os.DirEntry[str], now: float) -> float:
         return 0.0
 
 
-def _waiting(tools: Tools) -> Iterator[Finding]:
-    oldest_s = min((item.path.stat().st_mtime for item in tools.spool.directories.items(State.INCOMING)), default=None)
-    is_worked_on = bool(tools.spool.directories.items(State.PROCESSING))
-    if oldest_s is not None and time.time() - oldest_s > IDLE_S and not is_worked_on:
-        minutes = (time.time() - oldest_s) / 60
-        yield warning("processor", f"a marker has waited for {minutes:.0f} min", "is `autorthanc-spool run` running?")
+def _processors(tools: Tools) -> Iterator[Finding]:
+    """Check whether anybody works on the spool."""
+    facts = gather(tools.spool, tools.settings.alert_age_s)
+    findings = judge(facts)
+    for found in findings:
+        what = "markers" if found.kind is Kind.WAITING else "processor"
+        if found.kind in (Kind.NOT_RUNNING, Kind.SILENT, Kind.DIED, Kind.WAITING, Kind.PAUSED):
+            is_broken = found.is_alarm and found.kind is not Kind.WAITING
+            yield (broken if is_broken else warning)(what, found.text, found.fix)
+    for found in findings:
+        # What a processor saw itself of the spool, the output, the rules and Orthanc is looked at here as well.
+        if found.kind is Kind.TROUBLE and found.about not in LOOKED_AT and not found.about.startswith("the rule "):
+            yield warning(found.about.removeprefix("the "), found.text, found.fix)
+    for one in facts.processors:
+        if is_at_work(one):
+            looked = "" if one.looked_s is None else f", last look {span(one.looked_s)} ago"
+            yield ok("processor", f"{one.name} lives since {one.since}{looked}")
 
 
 def output(tools: Tools) -> Iterator[Finding]:
     """Look at the output: whether it is the one that it was, whether a rename publishes there, room."""
     folder = tools.settings.output_path
-    if not folder.exists() and not tools.roots.knows("output"):
+    if not folder.exists() and not tools.places.knows(""):
         yield warning("output", f"there is no folder {folder} yet", "`autorthanc-spool run` makes it")
         return
-    if tools.roots.knows("output"):
-        tools.roots.check("output", folder)
+    yield from _root(tools, "")
+
+
+def delivered(tools: Tools) -> Iterator[Finding]:
+    """Look at each folder that active rules deliver to, as at the output."""
+    for root in sorted({rule.deliver for rule in tools.rulebook.read().rules if rule.is_active and rule.deliver}):
+        try:
+            yield from _root(tools, root)
+        except SpoolError as error:
+            yield broken("output", str(error))
+        except OSError as error:
+            reason = durable.passing_reason(error) or error.strerror
+            yield broken("output", f"{root} can't be used: {reason}", "mount it, or fix its owner or mode")
+
+
+def _root(tools: Tools, root: str) -> Iterator[Finding]:
+    folder = tools.places.path(root)
+    if tools.places.knows(root):
+        tools.places.at(root)
     name = f".autorthanc-doctor-{uuid.uuid4().hex}"
     (folder / f"{name}{WORKING}").mkdir()
     try:
         durable.move(folder / f"{name}{WORKING}", folder / name)
+        ignored = tuple(_ignored(tools, folder / name))
     finally:
         for left in (folder / f"{name}{WORKING}", folder / name):
             if left.is_dir():
                 left.rmdir()
     yield ok("output", f"a folder can be made in {folder} and renamed")
+    yield from ignored
     yield from _room("output", folder, OUTPUT_ROOM_BYTES, "move published studies away")
+
+
+def _ignored(tools: Tools, folder: Path) -> Iterator[Finding]:
+    """Look what a share makes of owners and permissions."""
+    rights = Rights(owners.of_output(tools.settings), tools.settings.umask, str(folder.parent))
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        for what in rights.tried(descriptor, 0o777):
+            text = sentence(str(folder.parent), what, os.fstat(descriptor))
+            yield warning("output", text, "mount it with the owner and permissions that its consumer needs")
+    finally:
+        os.close(descriptor)
 
 
 def rules(tools: Tools) -> Iterator[Finding]:
@@ -213,9 +259,9 @@ def rules(tools: Tools) -> Iterator[Finding]:
         yield broken("rules", f"{one.name}.json can't be used", "`autorthanc-spool check` says what is wrong in it")
     active = [rule for rule in found.rules if rule.is_active]
     for rule in active:
-        yield from _rule_folder(tools.settings.output_path / naming.rule_folder(rule.name))
+        yield from _rule_folder(tools.places.path(rule.deliver) / rule.folder)
     if not active:
-        yield warning("rules", f"no rule in {folder} is active, so nothing is exported", "docs/rules.md tells how")
+        yield warning("rules", f"no rule in {folder} is active, so nothing is exported", "docs/rules.md shows how")
     elif not found.broken:
         yield ok("rules", f"{len(active)} active: {', '.join(rule.name for rule in active)}")
 
@@ -228,7 +274,7 @@ def _rule_folder(folder: Path) -> Iterator[Finding]:
     except OSError as error:
         raise SpoolError(f"{folder} can't be looked at: {error.strerror}") from None
     if not stat.S_ISDIR(mode):
-        mend = "move it away, or mount the other place there"
-        yield broken("output", f"{folder} is a symbolic link or a file, which is not followed", mend)
+        fix = "move it away, or mount the other place there"
+        yield broken("output", f"{folder} is a symbolic link or a file, which is not followed", fix)
     elif not os.access(folder, os.W_OK | os.X_OK):
         yield broken("output", f"this user can't write in {folder}", "fix its owner or mode, or UID and GID")

@@ -1,4 +1,4 @@
-"""Whether our Lua script is active, told by trying: a synthetic study goes in, its marker has to come out.
+"""Whether our Lua script is active, found by trying: a synthetic study goes in, its marker has to come out.
 
 The locks of the probe's study and series are held all the while, so that no processor claims their markers: the study
 is exported by no rule. At the end the study, its markers and whatever was filed of them are removed. Its UIDs are
@@ -20,7 +20,7 @@ from autorthanc_spool.core.dicom import Level, resource_key
 from autorthanc_spool.core.errors import MarkerError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.doctor.finding import Finding, broken, ok
-from autorthanc_spool.doctor.traffic import LUA_MEND
+from autorthanc_spool.doctor.traffic import LUA_FIX
 from autorthanc_spool.orthanc.questions import last_changes, upload
 from autorthanc_spool.run.doorbell import Doorbell
 from autorthanc_spool.run.tools import Tools
@@ -66,9 +66,7 @@ def _judge(tools: Tools, came: bool) -> Finding:
         row.kind == "StableStudy" and row.resource_id == STUDY_ID for row in last_changes(tools.orthanc, 1000)
     )
     if is_stable:
-        return broken(
-            "Lua script", "a synthetic study became stable, and Lua wrote no marker into this spool", LUA_MEND
-        )
+        return broken("Lua script", "a synthetic study became stable, and Lua wrote no marker into this spool", LUA_FIX)
     return broken(
         "Lua script",
         f"a synthetic study didn't become stable within {tools.settings.stable_age_s} s",

@@ -67,8 +67,8 @@ def credentials(settings: Settings) -> Iterator[Finding]:
 def _open_door(settings: Settings) -> Iterator[Finding]:
     text = "Orthanc lets everybody in without a password"
     if settings.authentication_enabled:
-        mend = "set AuthenticationEnabled to true and RegisteredUsers in Orthanc's configuration"
-        yield broken("credentials", f"{text}, although ORTHANC_AUTHENTICATION_ENABLED is true", mend)
+        fix = "set AuthenticationEnabled to true and RegisteredUsers in Orthanc's configuration"
+        yield broken("credentials", f"{text}, although ORTHANC_AUTHENTICATION_ENABLED is true", fix)
     else:
         yield warning("credentials", text, "set ORTHANC_AUTHENTICATION_ENABLED=true and ORTHANC_PASSWORD")
 
@@ -95,8 +95,8 @@ def configuration(tools: Tools) -> Iterator[Finding]:
     """Look at what of Orthanc's configuration shows from outside."""
     system = tools.orthanc.system()
     if system.get("IsHttpServerSecure") is False:
-        mend = "set RemoteAccessAllowed to false, or AuthenticationEnabled to true with RegisteredUsers"
-        yield broken("remote access", "Orthanc is open to the network without a password", mend)
+        fix = "set RemoteAccessAllowed to false, or AuthenticationEnabled to true with RegisteredUsers"
+        yield broken("remote access", "Orthanc is open to the network without a password", fix)
     else:
         yield ok("remote access", "Orthanc isn't open to the network without a password")
     if runs_lua(tools.orthanc):
@@ -105,6 +105,18 @@ def configuration(tools: Tools) -> Iterator[Finding]:
     if system.get("MaximumStorageSize") and system.get("MaximumStorageMode", "Recycle") == "Recycle":
         text = "Orthanc deletes the oldest patients when its storage is full (MaximumStorageSize)"
         yield warning("Orthanc", text, "set MaximumStorageSize to 0, or MaximumStorageMode to Reject")
+
+
+def storage(tools: Tools) -> Iterator[Finding]:
+    """Check whether Orthanc's storage is where the settings say, if they do."""
+    if not tools.storage:
+        return
+    complaint = tools.storage.complaint()
+    if complaint:
+        fix = "set AUTORTHANC_ORTHANC_STORAGE_PATH to Orthanc's StorageDirectory, which this user must be able to read"
+        yield warning("storage", f"{complaint}, so files come by HTTP", fix)
+    else:
+        yield ok("storage", f"stored files are copied from {tools.settings.orthanc_storage_path}")
 
 
 def clocks(tools: Tools) -> Iterator[Finding]:
@@ -126,7 +138,7 @@ def clocks(tools: Tools) -> Iterator[Finding]:
 
 
 def destinations(tools: Tools) -> Iterator[Finding]:
-    """Look whether Orthanc knows where active rules send to."""
+    """Check whether Orthanc knows where active rules send to."""
     wanted = {
         (destination, rule.name)
         for rule in tools.rulebook.read().rules

@@ -40,7 +40,7 @@ def _proposals() -> list[tuple[str, str]]:
 
 
 def _propose(tools: Tools) -> set[tuple[str, str]] | None:
-    """Tell which of the proposals are accepted; None when there is no association."""
+    """Return which of the proposals are accepted; None when there is no association."""
     # It takes long to import, and only this needs it.
     from pynetdicom import AE
     from pynetdicom.presentation import build_context

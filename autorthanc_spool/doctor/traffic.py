@@ -1,4 +1,4 @@
-"""Whether our Lua script is active, told from what came: each study that became stable left a marker."""
+"""Whether our Lua script is active, by what came: each study that became stable left a marker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST = timedelta(days=3)
 # Lua writes the marker within a second after the row.
 MARGIN = timedelta(seconds=10)
 
-LUA_MEND = (
+LUA_FIX = (
     "name lua/autorthanc_spool.lua in Orthanc's LuaScripts, as the last one if others define OnStableStudy, and start "
     "Orthanc with AUTORTHANC_SPOOL_PATH in its environment as a member of the spool's group; its log says what fails"
 )
@@ -45,14 +45,14 @@ def evidence(tools: Tools) -> Iterator[Finding]:
         return
     without = set(studies) - _announced(tools, set(studies), begin)
     without = {study for study in without if not _is_deleted(tools, study)}
-    told = f"of the last {len(studies)} studies that became stable"
+    those = f"of the last {len(studies)} studies that became stable"
     if not without:
-        yield ok("Lua script", f"{told}, each has its marker")
+        yield ok("Lua script", f"{those}, each has its marker")
     elif len(without) == len(studies):
-        yield broken("Lua script", f"{told}, none has a marker of Lua's", LUA_MEND)
+        yield broken("Lua script", f"{those}, none has a marker of Lua's", LUA_FIX)
     else:
-        text = f"{told}, {len(without)} have no marker of Lua's; reconciliation brings them"
-        yield warning("Lua script", text, f"where that goes on: {LUA_MEND}")
+        text = f"{those}, {len(without)} have no marker of Lua's; reconciliation brings them"
+        yield warning("Lua script", text, f"where that goes on: {LUA_FIX}")
 
 
 def _since(tools: Tools) -> datetime | None:

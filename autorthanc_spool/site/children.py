@@ -19,7 +19,7 @@ END_DEADLINE_S = 60.0
 
 LAST_LINES_DEADLINE_S = 5.0
 
-_TETHER = Path(__file__).with_name("tether.py")
+_DIES_WITH_PARENT = Path(__file__).with_name("dies_with_parent.py")
 
 # Takes the name of a child and one line of its log.
 Show = Callable[[str, str], None]
@@ -61,8 +61,8 @@ class Child:
         self._events = events
         self._show = show
         self._process = subprocess.Popen(
-            # A file named like a module of Python's stands beside the tether: -I keeps its folder off the path.
-            [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *command],
+            # A file named like a module of Python's is beside this script: -I keeps its folder off the path.
+            [sys.executable, "-I", "-S", str(_DIES_WITH_PARENT), str(os.getpid()), *command],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -76,7 +76,7 @@ class Child:
         self._waiting.start()
 
     def end(self, say: Callable[[str], None], deadline_s: float = END_DEADLINE_S) -> bool:
-        """Ask the child to end and wait; kill it after the deadline. Tell whether it ended when asked."""
+        """Ask the child to end and wait; kill it after the deadline. Return whether it ended when asked."""
         in_time = True
         self._process.terminate()
         try:
@@ -104,7 +104,7 @@ class Child:
                 try:
                     self._show(self.name, line)
                 except OSError as error:
-                    # Who read our output has gone; the child must not notice that its log isn't read any more.
+                    # Whoever read our output has gone; the child must not notice that its log is no longer read.
                     self._events.put(Stop(f"the log can't be written ({error.strerror})"))
                     self._show = _ignore
 

@@ -48,7 +48,7 @@ def problems_of(need: Need) -> Iterator[str]:
 
 
 def _groups(settings: Settings) -> Iterator[str]:
-    """Look whether the output can be given to one group, and the spool is kept from it by another."""
+    """Check whether the output can be given to one group, and the spool is kept from it by another."""
     if settings.gid == settings.spool_gid:
         return
     for variable, gid in (("GID", settings.gid), ("AUTORTHANC_SPOOL_GID", settings.spool_gid)):
@@ -66,7 +66,7 @@ def _groups(settings: Settings) -> Iterator[str]:
 
 
 def no_folder(named: str) -> str:
-    """Say that something else stands in a folder's place; `named` is `VARIABLE is PATH`."""
+    """Say that something else is in a folder's place; `named` is `VARIABLE is PATH`."""
     return f"{named}, which is not a folder; name a folder, or move the file away."
 
 

@@ -42,9 +42,9 @@ class Person:
 class Password(Enum):
     """Where a site has the password of Orthanc: each is a sentence about its `.env`."""
 
-    MADE = "The password of Orthanc was made up; it stands in {env}."
+    MADE = "The password of Orthanc was made up; it is in {env}."
     ADDED = "The password of Orthanc was added to {env}; the rest of that file is as it was."
-    THERE = "The password of Orthanc stands, as before, in {env}."
+    THERE = "The password of Orthanc is, as before, in {env}."
     IN_FILE = (
         "ORTHANC_PASSWORD_FILE in {env} names the file with Orthanc's password. That counts without Docker only; "
         "Docker Compose takes ORTHANC_PASSWORD='…' from {env}."
@@ -57,7 +57,7 @@ class Password(Enum):
 
 @dataclass(frozen=True)
 class LaidOut:
-    """What became of a site's files: paths relative to it."""
+    """What happened to a site's files: paths relative to it."""
 
     directory: Path
     written: tuple[Path, ...]
@@ -66,20 +66,21 @@ class LaidOut:
 
     def next_steps(self) -> str:
         """Say what a person does now."""
-        lines = [f"{len(self.written)} files written to {self.directory}."]
+        directory = self.directory.absolute()
+        lines = [f"{len(self.written)} files written to {directory}."]
         if self.kept:
             lines += ["These were there, differ from this version's, and stayed:", *(f"  {path}" for path in self.kept)]
-            lines += [f"`autorthanc-spool init --upgrade {self.directory}` lays this version's beside them."]
+            lines += [f"`autorthanc-spool init --upgrade {directory}` lays this version's beside them."]
         return "\n".join(
             [
                 *lines,
-                self.password.value.format(env=self.directory / _ENV),
+                self.password.value.format(env=directory / _ENV),
                 "",
                 "With Docker:",
-                f"  cd {self.directory}",
+                f"  cd {directory}",
                 "  docker compose up --detach",
-                "Without Docker, as yourself (docs/install.md tells how with systemd):",
-                f"  cd {self.directory}",
+                "Without Docker, as yourself (docs/install.md shows how with systemd):",
+                f"  cd {directory}",
                 "  autorthanc-spool up",
                 "",
                 "Then copy an example in automation_scripts/ to a name without `template`, and say what you are after.",

@@ -1,4 +1,4 @@
-"""Which files of a site this program laid out, and what they held: by that, an upgrade tells what the site changed."""
+"""Which files of a site this program laid out, and what they held: so an upgrade knows what the site changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Checksums = Mapping[Path, str]
 
 
 def checksum(data: bytes) -> str:
-    """Tell contents apart."""
+    """Return digits that tell contents apart."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -32,7 +32,7 @@ def read(directory: Path) -> dict[Path, str]:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(
-            f"{path} can't be understood; it tells what this program laid out. Restore it, or move it away: then "
+            f"{path} can't be understood; it lists what this program laid out. Restore it, or move it away: then "
             "whatever differs counts as changed by you, and stays"
         ) from None
 

@@ -12,6 +12,23 @@ from typing import Any
 
 from autorthanc_spool.settings import DEFAULT_WEB_PORT, Settings
 
+# The button of docs/button.md: what the Lua script takes for a press is the user metadata 1024.
+BUTTONS = {
+    level: [
+        {
+            "HttpMethod": "PUT",
+            "Id": f"autorthanc-{level}",
+            "Tooltip": "Send through the rules",
+            "Icon": "bi bi-send-check",
+            # Relative to the page, as Orthanc may be served below another path.
+            "Url": f"../../{path}/{{UUID}}/metadata/1024",
+            "Payload": {"by": "button"},
+            "StartMessage": f"The {level} is sent through the rules.",
+        }
+    ]
+    for level, path in (("study", "studies"), ("series", "series"))
+}
+
 # Orthanc's own default is no limit: a peer that stops answering would hold a job permanently.
 HTTP_TIMEOUT_S = 60
 
@@ -21,25 +38,29 @@ def web_port(settings: Settings) -> int:
     return settings.web_port or DEFAULT_WEB_PORT
 
 
-def configuration(settings: Settings, lua_script: Path) -> dict[str, Any]:
-    """Describe an Orthanc that keeps its index and its files in the data folder and loads the script."""
+def configuration(settings: Settings, lua_script: Path, explorer: Path | None = None) -> dict[str, Any]:
+    """Describe an Orthanc that keeps its index and its files in the data folder and loads the script.
+
+    `explorer` is the plugin Orthanc Explorer 2, where it is installed.
+    """
     return {
         "Name": settings.display_name,
         "StorageDirectory": str(settings.db_storage_path),
         "IndexDirectory": str(settings.db_storage_path),
         "LuaScripts": [str(lua_script)],
-        "Plugins": [],
+        "Plugins": [str(explorer)] if explorer else [],
         "StableAge": settings.stable_age_s,
         **_web(settings),
         **_dicom(settings),
         **_storage(),
+        **(_explorer() if explorer else {}),
     }
 
 
 def text(configuration: dict[str, Any]) -> str:
     """Write a configuration as Orthanc reads it.
 
-    Orthanc replaces `${NAME}` in the whole text before it parses it; a dollar can stand in strings only, and is
+    Orthanc replaces `${NAME}` in the whole text before it parses it; a dollar can be in strings only, and is
     written in a way that this replacement doesn't see.
     """
     return json.dumps(configuration, indent=2).replace("$", "\\u0024") + "\n"
@@ -61,6 +82,12 @@ def _web(settings: Settings) -> dict[str, Any]:
         "ExecuteLuaEnabled": False,
         "RestApiWriteToFileSystemEnabled": False,
         "WebDavEnabled": False,
+    }
+
+
+def _explorer() -> dict[str, Any]:
+    return {
+        "OrthancExplorer2": {"Enable": True, "IsDefaultOrthancUI": True, "UiOptions": {"CustomButtons": BUTTONS}},
     }
 
 

@@ -74,7 +74,7 @@ def _wanted(settings: Settings) -> tuple[Port, ...]:
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Tell whether a program listens there; what can't be found out counts as free, for the engine to judge."""
+    """Return whether a program listens there; what can't be found out counts as free, for the engine to judge."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -86,7 +86,7 @@ def is_taken(host: str, port: int) -> bool:
 
 
 def speaks_http(port: int) -> bool:
-    """Tell whether a web server answers there, and soon."""
+    """Return whether a web server answers there, and soon."""
     try:
         return _answer(port, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/")
     except OSError:

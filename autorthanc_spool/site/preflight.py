@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from autorthanc_spool.core.errors import SettingsError, SpoolError
-from autorthanc_spool.run import wiring
+from autorthanc_spool.monitor import notice_target
+from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.site import folders, orthanc_config, ports
 
@@ -42,7 +43,7 @@ def check(settings: Settings, environ: Mapping[str, str], more_places: str = MOR
 
 def problems(settings: Settings) -> list[str]:
     """Give what `check` has to say of this machine; nothing is started, made or changed."""
-    found = [*_password(settings), *folders.problems(settings)]
+    found = [*_password(settings), *folders.problems(settings), *notice_target.problems(settings)]
     if _has_an_orthanc_of_its_own(settings) and not _is_running(settings):
         # Root opens the ports below 1024 for Docker, whoever checks.
         found += _ports(settings, is_root_on_the_way=True)
@@ -50,7 +51,7 @@ def problems(settings: Settings) -> list[str]:
 
 
 def _has_an_orthanc_of_its_own(settings: Settings) -> bool:
-    """Tell whether the ports of the settings are ours to open, and not those of an Orthanc that was there before."""
+    """Return whether the ports of the settings are ours to open, and not those of an Orthanc that was there before."""
     return settings.orthanc_url == f"http://127.0.0.1:{orthanc_config.web_port(settings)}"
 
 
@@ -58,7 +59,7 @@ def _is_running(settings: Settings) -> bool:
     try:
         # The client is patient with a busy Orthanc; nobody waits that long for what isn't one.
         is_there = ports.speaks_http(orthanc_config.web_port(settings))
-        return is_there and wiring.orthanc(settings).system().get("Name") == settings.display_name
+        return is_there and access.orthanc(settings).system().get("Name") == settings.display_name
     except SpoolError:
         return False
 

@@ -27,6 +27,9 @@ from autorthanc_spool.spool.directories import SHARED_MODE, Directories, is_as_c
 ORTHANC_USER = 999
 POSTGRES_USER = 999
 
+# Where the Compose file mounts Orthanc's storage for the processor.
+STORAGE_IN_CONTAINER = Path("/orthanc-db")
+
 # Orthanc keeps each attachment in xx/yy/UUID below its folder, and an SQLite index beside them.
 _STORAGE_ENTRY = re.compile(r"[0-9a-f]{2}|index(-wal|-shm|-journal)?|lost\+found|\.autorthanc")
 
@@ -55,7 +58,7 @@ def check_site(environ: Mapping[str, str], root: Path) -> list[str]:
         return [*written, *error.problems]
     if written:
         return written
-    problems = [*_private_files(settings, root / "site" / "secrets"), *_quotes(settings)]
+    problems = [*_private_files(settings, root / "site" / "secrets"), *_storage_path(settings), *_quotes(settings)]
     for folder in _folders(settings, root / "site"):
         problems += _prepare_folder(folder, settings, environ)
     problems += _prepare_storage(root / "site" / "orthanc-db", settings.spool_gid, environ)
@@ -78,6 +81,14 @@ def _private_files(settings: Settings, folder: Path) -> Iterator[str]:
                 f"{variable} names a file outside ./secrets, the only private folder that the container sees; "
                 f"move the file there and write {variable}=./secrets/{path.name}."
             )
+
+
+def _storage_path(settings: Settings) -> Iterator[str]:
+    if settings.orthanc_storage_path not in (None, STORAGE_IN_CONTAINER):
+        yield (
+            "AUTORTHANC_ORTHANC_STORAGE_PATH is a path that the container doesn't have; with Docker Compose, write "
+            f"AUTORTHANC_ORTHANC_STORAGE_PATH={STORAGE_IN_CONTAINER}, where it sees Orthanc's storage."
+        )
 
 
 def _quotes(settings: Settings) -> Iterator[str]:

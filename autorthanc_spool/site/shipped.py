@@ -16,11 +16,13 @@ SHIPPED = (
     "Dockerfile",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "automation_scripts",
+    "constraints.txt",
     "deploy",
     "docker-compose.ohif.yml",
     "docker-compose.yml",
-    "docs/install.md",
+    "docs",
     "lua",
 )
 
@@ -30,7 +32,7 @@ PACKAGE = Path(str(resources.files("autorthanc_spool")))
 def files() -> dict[Path, bytes]:
     """Give all that a site is laid out from: the contents by path. The image is made of the wheel among them."""
     root = PACKAGE / "share" / "site"
-    # From a checkout, the files stand beside the package.
+    # From a checkout, the files are beside the package.
     if not root.is_dir():
         root = PACKAGE.parent
     found = {path.relative_to(root): path.read_bytes() for name in SHIPPED for path in _files(root / name)}

@@ -9,7 +9,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Protocol, Self, TextIO
 
 from autorthanc_spool.core.errors import OrthancUnavailable, PasswordRefused
 from autorthanc_spool.disk import durable
-from autorthanc_spool.run import wiring
+from autorthanc_spool.monitor import notice_check
+from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings, environment_of
 from autorthanc_spool.settings.variables import NAMES
 from autorthanc_spool.site import orthanc_config, preflight, shipped
@@ -26,9 +28,14 @@ from autorthanc_spool.site.children import Child, Event, Events, Stop, stop_sign
 
 CONFIGURATION_NAME = "orthanc.json"
 
+# Where distributions, and Orthanc's own binaries, put plugins.
+PLUGIN_FOLDERS = tuple(map(Path, ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins")))
+EXPLORER = "libOrthancExplorer2.so"
+
 # Orthanc answers within a second; when it converts an old database it may take hours, and says so in its log.
 ASK_INTERVAL_S = 0.1
 PATIENCE_S = 30.0
+NOTICE_INTERVAL_S = 15.0
 
 
 def up(settings: Settings, *, environ: Mapping[str, str] = os.environ, output: TextIO | None = None) -> int:
@@ -43,12 +50,25 @@ def up(settings: Settings, *, environ: Mapping[str, str] = os.environ, output: T
     settings = on_this_machine(settings)
     events: Events = SimpleQueue()
     with stop_signals(events), Pair(settings, environ, events, log) as pair:
-        event = pair.start(program) or events.get()
+        event = pair.start(program) or next_event(events, settings, environ)
         if isinstance(event, Stop):
             log.say(f"ending ({event.reason})")
             return 0 if pair.end() else 1
-        log.say(f"{event}; its last lines stand above. Ending everything.")
+        log.say(f"{event}; its last lines are above. Ending everything.")
+        with suppress(OSError):
+            notice_check.tell(settings.spool_path, settings, environ, restart_s=0.0)
         return 1
+
+
+def next_event(events: Events, settings: Settings, environ: Mapping[str, str]) -> Event:
+    """Wait for what ends it all; meanwhile send notices when the processor was stopped, and so can't."""
+    while True:
+        try:
+            return events.get(timeout=NOTICE_INTERVAL_S)
+        except Empty:
+            # A spool that is away is for the processor to report.
+            with suppress(OSError):
+                notice_check.tell(settings.spool_path, settings, environ)
 
 
 def on_this_machine(settings: Settings) -> Settings:
@@ -60,6 +80,7 @@ def notes(settings: Settings) -> list[str]:
     """Say what a person should know before it starts."""
     url = on_this_machine(settings).orthanc_url
     sentences = [f"Orthanc's pages: {url} · DICOM: {settings.aet_name}, port {settings.aet_port}"]
+    sentences.append(f"How it goes, as a page for a browser: {settings.spool_path / 'state' / 'status.html'}")
     if settings.orthanc_url != url:
         sentences.append(f"ORTHANC_URL is {settings.orthanc_url}; `up` works with the Orthanc that it starts itself")
     if not settings.authentication_enabled:
@@ -90,7 +111,7 @@ class Log:
         self._lock = threading.Lock()
 
     def show(self, name: str, line: str) -> None:
-        """Write one line. Raises OSError when nobody reads it any more."""
+        """Write one line. Raises OSError when nobody reads it."""
         with self._lock:
             self._stream.write(f"{name:<9} | {line}\n")
             self._stream.flush()
@@ -130,7 +151,7 @@ class Pair:
 
     def start_orthanc(self, program: Path) -> None:
         """Lay out the spool, write the configuration, and start Orthanc."""
-        wiring.make_spool(self._settings)
+        access.make_spool(self._settings)
         path = write_configuration(self._settings)
         # Orthanc takes the age of a study in local time, where an hour is missing or doubled twice a year.
         environ = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "AUTORTHANC_SPOOL_PATH": str(self._settings.spool_path)}
@@ -143,7 +164,7 @@ class Pair:
 
     def wait_for_orthanc(self) -> Event | None:
         """Wait until Orthanc answers; give the event that came first, if any."""
-        orthanc = wiring.orthanc(self._settings)
+        orthanc = access.orthanc(self._settings)
         remind_at = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -162,7 +183,7 @@ class Pair:
                 return None
 
     def end(self) -> bool:
-        """End the processor, then Orthanc; tell whether both ended when asked. Does nothing the second time."""
+        """End the processor, then Orthanc; return whether both ended when asked. Does nothing the second time."""
         in_time = True
         while self.children:
             in_time &= self.children[-1].end(self._log.say)
@@ -173,9 +194,15 @@ class Pair:
         self.children.append(Child(name, command, self._environ | environ, self._events, self._log.show))
 
 
+def explorer(folders: Sequence[Path] = PLUGIN_FOLDERS) -> Path | None:
+    """Find the plugin Orthanc Explorer 2 on this machine; None where it isn't installed."""
+    return next((path for folder in folders if (path := folder / EXPLORER).is_file()), None)
+
+
 def write_configuration(settings: Settings) -> Path:
     """Write Orthanc's configuration into the data folder, for its owner's eyes only: it holds the password."""
     path = settings.db_storage_path / CONFIGURATION_NAME
-    text = orthanc_config.text(orthanc_config.configuration(settings, shipped.lua_script()))
+    found = orthanc_config.configuration(settings, shipped.lua_script(), explorer())
+    text = orthanc_config.text(found)
     durable.write(path, text.encode(), settings.db_storage_path, mode=0o600)
     return path

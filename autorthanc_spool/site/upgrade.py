@@ -1,7 +1,7 @@
 """`autorthanc-spool init --upgrade DIR`: a site's shipped files, brought to this version.
 
 What the site didn't change is replaced. What it changed stays, and the new one is laid beside it as `NAME.new`. What is
-not shipped any more goes, unless the site changed it: the copy of this program above all, which earlier versions laid
+no longer shipped goes, unless the site changed it: the copy of this program above all, which earlier versions laid
 out, and which Python would take for the program wherever it is started in the site.
 
 A file is unchanged when it is as the manifest noted it. A site of before the manifest says nothing: whatever differs
@@ -42,7 +42,7 @@ class Upgrade:
     noted: manifest.Checksums
 
     def lines(self) -> list[str]:
-        """Say what became of each file, one a line."""
+        """Say what happened to each file, one a line."""
         words: dict[str, tuple[Path, ...]] = {
             "added": tuple(self.added),
             "replaced": tuple(self.replaced),
@@ -60,7 +60,7 @@ class Upgrade:
             lines += [f"  diff {original(path)} {path}" for path in self.beside]
             lines += ["Take over what is new in them, or: mv NAME.new NAME."]
         if self.left:
-            lines += ["These are not shipped any more, and differ from what was. Nothing needs them; remove them:"]
+            lines += ["These are no longer shipped, and differ from what was. Nothing needs them; remove them:"]
             lines += [f"  {path}" for path in _shortened(self.left)]
         lines += [
             "With Docker: docker compose up --detach --build",

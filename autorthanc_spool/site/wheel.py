@@ -22,6 +22,7 @@ PROJECT = "autorthanc-spool"
 NAME = f"autorthanc_spool-{__version__}-py3-none-any.whl"
 
 _DIST_INFO = f"autorthanc_spool-{__version__}.dist-info"
+_DATA = f"autorthanc_spool-{__version__}.data/data"
 _OF_DIST_INFO = ("METADATA", "WHEEL", "entry_points.txt")
 
 
@@ -29,6 +30,8 @@ def wheel(package: Path, shipped: Mapping[Path, bytes]) -> bytes:
     """Pack the package's folder and what it ships for a site. Raises SpoolError for a damaged installation."""
     files = {f"{package.name}/share/site/{path}": data for path, data in shipped.items()}
     files |= {f"{package.name}/{path.relative_to(package)}": path.read_bytes() for path in _modules(package)}
+    # pip lays it where `man` finds it.
+    files |= {f"{_DATA}/share/man/man1/{page.name}": page.read_bytes() for page in (package / "man").glob("*.1")}
     files |= {f"{_DIST_INFO}/{name}": text.encode() for name, text in _descriptions().items()}
     files[f"{_DIST_INFO}/licenses/LICENSE"] = shipped[Path("LICENSE")]
     record = f"{_DIST_INFO}/RECORD"
