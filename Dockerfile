@@ -2,9 +2,10 @@
 # The site's own files are mounted, nothing of them is in the image.
 
 FROM python:3.13-slim-bookworm AS build
-COPY dist/autorthanc_spool-0.1.0-py3-none-any.whl /dist/
+COPY constraints.txt dist/autorthanc_spool-0.1.0-py3-none-any.whl /dist/
 RUN python -m venv /opt/autorthanc-spool \
-    && /opt/autorthanc-spool/bin/pip install --no-cache-dir --disable-pip-version-check /dist/autorthanc_spool-0.1.0-py3-none-any.whl
+    && /opt/autorthanc-spool/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --requirement /dist/constraints.txt \
+    && /opt/autorthanc-spool/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps /dist/autorthanc_spool-0.1.0-py3-none-any.whl
 
 FROM python:3.13-slim-bookworm
 COPY --from=build /opt/autorthanc-spool /opt/autorthanc-spool

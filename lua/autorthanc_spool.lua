@@ -1,7 +1,9 @@
--- Drops a marker file into the spool whenever a study or a series has become stable in Orthanc.
+-- Drops a marker file into the spool whenever a study or a series has become stable in Orthanc, and whenever somebody
+-- presses the button for one, which sets the user metadata BUTTON (docs/button.md).
 --
 -- Orthanc runs its events one after the other in one thread, and while a callback runs, no authenticated HTTP request
 -- is answered. So this script writes one small file and does nothing else: no HTTP, no waiting, no looking at tags.
+-- For the button alone it asks Orthanc's database, within the process: which metadata there are, and to remove one.
 -- A marker names the resource by Orthanc's ID alone; nothing in it identifies a patient.
 --
 -- The file is written into tmp/ and renamed into incoming/, so that nobody ever reads half a marker. The spool is named
@@ -12,9 +14,12 @@
 local state = tostring({}):gsub('[^%w]', '')
 local counter = 0
 
-local function complain(what, mend)
-  print('autorthanc_spool: ' .. what .. '; ' .. mend ..
-    '. The processor finds the study by reconciliation when it runs.')
+-- The first number that Orthanc leaves to its users. Where a site has given it a name (UserMetadata), it is the site's
+-- own and shows by that name, so it is never taken for a press of the button.
+local BUTTON = '1024'
+
+local function complain(what, fix)
+  print('autorthanc_spool: ' .. what .. '; ' .. fix .. '.')
 end
 
 -- A full disk shows only when the buffer is written out, so close() has to be asked as well as write().
@@ -32,29 +37,25 @@ local function write_file(path, text)
   return nil, write_reason or close_reason or 'the file could not be written'
 end
 
-local function drop(level, id)
+-- Returns whether the marker is there. `event` is the one of Orthanc; `source` and `prefix` say who asked.
+local function drop(level, id, event, source, prefix)
   local spool = os.getenv('AUTORTHANC_SPOOL_PATH')
   if not spool or spool == '' then
     complain('AUTORTHANC_SPOOL_PATH is not set for Orthanc, so no marker was written for ' .. level .. ' ' .. tostring(id),
       'set it to the spool folder in the environment that Orthanc is started with')
-    return
-  end
-  local group = '%x%x%x%x%x%x%x%x'
-  if type(id) ~= 'string' or not id:match('^' .. group .. string.rep('%-' .. group, 4) .. '$') then
-    complain('the ID of a stable ' .. level .. ' is not one of Orthanc', 'check the version of Orthanc')
-    return
+    return false
   end
   local now = os.time()
   local lower = level:lower()
-  local name = os.date('!%Y%m%dT%H%M%SZ', now) .. '-' .. lower .. '-' .. id .. '.json'
+  local name = os.date('!%Y%m%dT%H%M%SZ', now) .. '-' .. prefix .. lower .. '-' .. id .. '.json'
   local text = string.format(
-    '{"format": 1, "event": "Stable%s", "level": "%s", "id": "%s", "source": "lua", "time": "%s"}\n',
-    level, level, id, os.date('!%Y-%m-%dT%H:%M:%SZ', now))
+    '{"format": 1, "event": "%s%s", "level": "%s", "id": "%s", "source": "%s", "time": "%s"}\n',
+    event, level, level, id, source, os.date('!%Y-%m-%dT%H:%M:%SZ', now))
   counter = counter + 1
   local scratch = spool .. '/tmp/.' .. state .. '-' .. counter .. '-' .. name
   local done, reason = write_file(scratch, text)
   if done then
-    -- This overwrites a marker of the same name. That is one of the same resource and the same second which nobody has
+    -- This overwrites a marker of the same name. That is one of the same resource, source and second which nobody has
     -- claimed yet, so both ask for the same.
     done, reason = os.rename(scratch, spool .. '/incoming/' .. name)
     if not done then
@@ -64,6 +65,40 @@ local function drop(level, id)
   if not done then
     complain('no marker could be written for ' .. lower .. ' ' .. id .. ': ' .. tostring(reason),
       'see that ' .. spool .. ' has the folders tmp and incoming, on one file system, writable for Orthanc, with free space')
+  end
+  return done
+end
+
+local function is_id(level, id)
+  local group = '%x%x%x%x%x%x%x%x'
+  if type(id) == 'string' and id:match('^' .. group .. string.rep('%-' .. group, 4) .. '$') then
+    return true
+  end
+  complain('the ID of a ' .. level .. ' is not one of Orthanc', 'check the version of Orthanc')
+  return false
+end
+
+local function became_stable(level, id)
+  if is_id(level, id) and not drop(level, id, 'Stable', 'lua', '') then
+    print('autorthanc_spool: the processor finds the study by reconciliation when it runs.')
+  end
+end
+
+-- Orthanc reports any change of metadata and attachments, but not which: viewers store theirs as well. The button's
+-- is removed once its marker is written, so that each press sets it again, and no other change looks like a press.
+local function was_updated(level, id)
+  if not is_id(level, id) then
+    return
+  end
+  local path = (level == 'Study' and '/studies/' or '/series/') .. id .. '/metadata'
+  local names = RestApiGet(path)
+  if type(names) ~= 'string' or not names:find('"' .. BUTTON .. '"', 1, true) then
+    return
+  end
+  if drop(level, id, 'Updated', 'button', 'button-') then
+    RestApiDelete(path .. '/' .. BUTTON)
+  else
+    print('autorthanc_spool: press the button again then.')
   end
 end
 
@@ -78,19 +113,35 @@ end
 
 -- A callback of the same name in a script that was loaded before would be silenced without a word. It is called after
 -- our marker is written, whatever it does.
-local earlier_study = OnStableStudy
-local earlier_series = OnStableSeries
+local earlier = {
+  OnStableStudy = OnStableStudy,
+  OnStableSeries = OnStableSeries,
+  OnUpdatedStudy = OnUpdatedStudy,
+  OnUpdatedSeries = OnUpdatedSeries,
+}
 
-function OnStableStudy(id, tags, metadata)
-  guarded('writing the marker of a study', drop, 'Study', id)
-  if earlier_study then
-    guarded('the earlier OnStableStudy', earlier_study, id, tags, metadata)
+local function then_earlier(name, ...)
+  if earlier[name] then
+    guarded('the earlier ' .. name, earlier[name], ...)
   end
 end
 
+function OnStableStudy(id, tags, metadata)
+  guarded('writing the marker of a study', became_stable, 'Study', id)
+  then_earlier('OnStableStudy', id, tags, metadata)
+end
+
 function OnStableSeries(id, tags, metadata)
-  guarded('writing the marker of a series', drop, 'Series', id)
-  if earlier_series then
-    guarded('the earlier OnStableSeries', earlier_series, id, tags, metadata)
-  end
+  guarded('writing the marker of a series', became_stable, 'Series', id)
+  then_earlier('OnStableSeries', id, tags, metadata)
+end
+
+function OnUpdatedStudy(id, tags, metadata)
+  guarded('looking for a press of the button on a study', was_updated, 'Study', id)
+  then_earlier('OnUpdatedStudy', id, tags, metadata)
+end
+
+function OnUpdatedSeries(id, tags, metadata)
+  guarded('looking for a press of the button on a series', was_updated, 'Series', id)
+  then_earlier('OnUpdatedSeries', id, tags, metadata)
 end
