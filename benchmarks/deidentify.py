@@ -137,7 +137,7 @@ def memory(path: Path) -> None:
                 out.write(piece)
     pool.close()
     held = path.stat().st_size / 1e6
-    # The maximum that getrusage tells of this process is that of whoever started it.
+    # The maximum that getrusage gives for this process is that of whoever started it.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     ours = int(status["VmHWM"].split()[0]) * 1024 / 1e6
     theirs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
