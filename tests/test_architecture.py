@@ -28,15 +28,17 @@ ARROWS = {
     "spool": {"disk", "core"},
     "output": {"spool", "disk", "core"},
     "actions": {"output", "spool", "deidentify", "rules", "orthanc", "disk", "core"},
-    "run": {"actions", "output", "spool", "deidentify", "rules", "orthanc", "settings", "disk", "core"},
-    "doctor": {"run", "output", "spool", "orthanc", "settings", "disk", "core"},
-    "site": {"run", "spool", "settings", "disk", "core"},
+    "monitor": {"spool", "settings", "disk", "core"},
+    "run": {"monitor", "actions", "output", "spool", "deidentify", "rules", "orthanc", "settings", "disk", "core"},
+    "doctor": {"run", "monitor", "output", "spool", "orthanc", "settings", "disk", "core"},
+    "site": {"run", "monitor", "spool", "settings", "disk", "core"},
     "demo": {"site", "run", "settings", "core"},
     "commands": {
         "demo",
         "doctor",
         "site",
         "run",
+        "monitor",
         "actions",
         "spool",
         "deidentify",
@@ -54,7 +56,8 @@ NOT_PURE |= {"urllib3", "watchdog", "filelock", "click", "rich"}
 
 # Who may import a library that has an effect.
 OWNERS = {
-    "urllib3": {"orthanc.client", "orthanc.transfer"},
+    "urllib3": {"orthanc.client"},
+    "http": {"orthanc.client", "orthanc.connections", "orthanc.transfer"},
     "filelock": {"disk.locks"},
     "pynetdicom": {"demo.study", "doctor.storage"},
     "isal": {"disk.archive"},
@@ -62,14 +65,21 @@ OWNERS = {
 }
 
 # Who may read the environment: the settings, by what the commands that start a process hand to them.
-ENVIRONMENT_READERS = {"commands.options", "demo.demonstration", "site.prepare", "site.up"}
+ENVIRONMENT_READERS = {
+    "commands.options",
+    "commands.run",
+    "commands.status",
+    "demo.demonstration",
+    "site.prepare",
+    "site.up",
+}
 
 
 # The keys of what a record keeps of a rule's work and its errors: `core.outcome` and `core.marker` spell them.
 RECORD_KEYS = {
     "outcome", "outcomes", "md5sums", "kept", "committed", "deleted_from_orthanc", "needed_bytes", "last_update",
     "waits_for", "traceback", "deferrals", "deaths", "attempts", "filed", "pseudonym_key", "withheld", "emptied",
-    "private_removed", "private_cleaned", "cut_from_pixels", "archive_bytes", "archive_md5",
+    "private_removed", "private_cleaned", "cut_from_pixels", "blacked_out", "archive_bytes", "archive_md5",
 }  # fmt: skip
 
 # Who uses such a word in a text of its own.
@@ -79,6 +89,7 @@ OTHER_TEXTS = {
     ("commands.list", "attempts"): "what `list --json` prints",
     ("commands.list", "outcomes"): "what `list --json` prints",
     ("commands.replay", "last_update"): "what `replay --json` prints",
+    ("monitor.metrics", "outcome"): "a label of a metric",
 }
 
 # Who compares the kind of something that isn't an error of ours: of a row of Orthanc's log of changes.
@@ -192,6 +203,23 @@ def test_a_run_begins_without_what_only_some_rules_and_commands_need() -> None:
     assert {"pydicom", "multiprocessing", "rich", "watchdog.observers"}.intersection(loaded) == set()
 
 
+def test_the_list_of_commands_is_shown_without_importing_them() -> None:
+    program = "import sys\nfrom autorthanc_spool.commands.main import cli\n"
+    program += "cli.main(['--help'], standalone_mode=False)\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert [name for name in main.COMMANDS if f"autorthanc_spool.commands.{name}" in loaded.split()] == []
+    assert [name for name in main.COMMANDS if f"\n  {name} " not in loaded] == []
+
+
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_rules_are_read_without_pydicom(command: str) -> None:
+    """It takes as long to import as all the rest, twice as long where numpy and codecs lie beside it."""
+    program = f"import sys, autorthanc_spool.commands.{command}\nfrom autorthanc_spool.rules import vocabulary\n"
+    program += "assert vocabulary.find('PatientID'), 'unknown'\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"pydicom", "numpy"}.intersection(loaded) == set()
+
+
 def test_every_file_of_a_command_is_in_the_list_of_commands_and_the_other_way_round() -> None:
     files = {name.removeprefix("commands.") for name, module in modules().items() if _defines(module, "command")}
     assert files == set(main.COMMANDS)
@@ -221,7 +249,7 @@ def test_only_core_spells_the_keys_of_a_record() -> None:
     assert found == set(OTHER_TEXTS)
 
 
-def test_no_class_is_told_by_its_name() -> None:
+def test_no_class_is_recognised_by_its_name() -> None:
     found = {
         name
         for name, module in modules().items()
@@ -236,3 +264,10 @@ def _compares_a_class_name(node: ast.Compare) -> bool:
     is_named = any(isinstance(side, ast.Attribute) and side.attr in ("kind", "__name__") for side in sides)
     texts = [one for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)]
     return is_named and any(isinstance(one.value, str) for one in texts)
+
+
+def test_no_module_of_tests_imports_another_one() -> None:
+    """What several need is in tests/helpers: pytest would load the module a second time."""
+    importer = re.compile(r"^\s*from tests[.\w]*\.test_\w+ import|^\s*import tests[.\w]*\.test_", re.MULTILINE)
+    tests = PACKAGE.parent / "tests"
+    assert [str(path.relative_to(tests)) for path in tests.rglob("*.py") if importer.search(path.read_text())] == []

@@ -19,7 +19,7 @@ from autorthanc_spool.actions import WORDS
 from autorthanc_spool.commands.main import cli
 from autorthanc_spool.core import errors, marker
 from autorthanc_spool.core.dicom import Level
-from autorthanc_spool.rules import fields, options, parse_rule
+from autorthanc_spool.rules import fields, options, parse_rule, pixel_regions
 from autorthanc_spool.settings.variables import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def _calls(line: str) -> Iterator[list[str]]:
         words = shlex.split(line, comments=True)
     except ValueError:
         return
-    # In front may stand sudo, a user, an environment; behind, a pipe.
+    # In front may be sudo, a user, an environment; behind, a pipe.
     if PROGRAM in words:
         call = words[words.index(PROGRAM) + 1 :]
         ends = [position for position, word in enumerate(call) if word in ("|", "&&", ";", ">", "2>")]
@@ -79,9 +79,12 @@ def _calls(line: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("snippet", snippets("json"), ids=str)
-def test_every_json_snippet_is_a_rule_or_a_marker(snippet: Snippet) -> None:
-    if "CheckOn" in json.loads(snippet.text):
+def test_every_json_snippet_is_a_rule_or_pixel_regions_or_a_marker(snippet: Snippet) -> None:
+    content = json.loads(snippet.text)
+    if "CheckOn" in content:
         parse_rule("snippet", snippet.text.encode(), WORDS)
+    elif "Tags" in content:
+        pixel_regions.parse_regions("snippet", snippet.text.encode())
     else:
         marker.parse("snippet.json", snippet.text.encode())
 
@@ -128,6 +131,12 @@ def test_every_key_of_a_rule_is_described() -> None:
     assert [key for key in keys if f"`{key}`" not in rules and f'"{key}"' not in rules] == []
 
 
+def test_every_key_of_pixel_regions_is_described() -> None:
+    text = (ROOT / "docs" / "anonymise.md").read_text()
+    keys = (*pixel_regions.KEYS, *pixel_regions.AREA_KEYS)
+    assert [key for key in keys if f"`{key}`" not in text and f'"{key}"' not in text] == []
+
+
 def all_errors() -> set[str]:
     for module in pkgutil.walk_packages(autorthanc_spool.__path__, "autorthanc_spool."):
         if not module.name.endswith("__main__"):
@@ -141,7 +150,7 @@ def all_errors() -> set[str]:
 
 def test_every_kind_of_error_that_a_marker_can_name_is_described() -> None:
     described = (ROOT / "docs" / "errors.md").read_text()
-    never_in_a_marker = {"UsageError", "SettingsError", "RulesInvalid", "RuleError", "MarkerTaken"}
+    never_in_a_marker = {"UsageError", "SettingsError", "RulesInvalid", "RuleError", "MarkerTaken", "ClaimLost"}
     families = {"Unavailable", "DeidentificationError"}
     assert sorted(kind for kind in all_errors() - never_in_a_marker - families if f"`{kind}`" not in described) == []
 

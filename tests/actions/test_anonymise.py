@@ -17,65 +17,10 @@ import pytest
 from autorthanc_spool.deidentify.key import Key
 from tests.deidentify.make import anonymised
 from tests.helpers import csa, datasets
+from tests.helpers.canaries import NAME, PATIENT_ID, assert_nothing_left, canary_study, everything_below
 from tests.helpers.destinations import add_modality, dead_port, storescp
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_until
-
-NAME = "Cnryfamily^Cnrygiven"
-PATIENT_ID = "CNRY4711"
-
-
-def canary_study(patient: str = PATIENT_ID, **keywords: Any) -> list[bytes]:
-    """A study that tells its patient in many places."""
-    options = {
-        "PatientName": NAME,
-        "PatientBirthDate": "19410203",
-        "AccessionNumber": "CNRYACC",
-        "StudyDescription": "MR of Cnryfamily",
-        "SeriesDescription": "t1 cnryfamily",
-        "InstitutionName": "CNRY clinic",
-        "OtherPatientIDs": "CNRYOTHER",
-        "StationName": "CNRYSTATION",
-        **keywords,
-    }
-    return [nested(data) for data in datasets.make_study(patient, "CNRYSTUDYID", **options)]
-
-
-def nested(data: bytes) -> bytes:
-    found = pydicom.dcmread(io.BytesIO(data))
-    item = pydicom.Dataset()
-    item.PatientName, item.PatientID, item.StudyDate = NAME, PATIENT_ID, "19660607"
-    item.add_new(0x00090010, "LO", "CNRYCREATOR")
-    item.add_new(0x00091001, "LO", "CNRY in a private element")
-    deeper = pydicom.Dataset()
-    deeper.AnatomicRegionSequence = [item]
-    found.AnatomicRegionSequence = [deeper]
-    found.add_new(0x00090010, "LO", "CNRYCREATOR")
-    found.add_new(0x00091001, "LO", "CNRY in a private element")
-    found.file_meta.SourceApplicationEntityTitle = "CNRYAET"
-    out = io.BytesIO()
-    found.save_as(out)
-    return out.getvalue()
-
-
-def everything_below(*folders: Path) -> dict[str, bytes]:
-    """All files with their content, dotted ones too."""
-    return {str(path): path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
-
-
-def assert_nothing_left(site: Site, files: list[bytes], *more: str) -> None:
-    """Neither names nor contents below the output, nor what the spool and the log tell, hold anything original."""
-    originals = [pydicom.dcmread(io.BytesIO(data)) for data in files]
-    uids = {
-        str(one[tag].value) for one in originals for tag in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-    }
-    needles = [b"cnry", b"19410203", b"19660607", *(uid.encode() for uid in uids)]
-    texts = {text: text.encode() for text in more}
-    for name, content in {**everything_below(site.output, site.spool), **texts}.items():
-        below = name.replace(str(site.root), "")
-        for needle in needles:
-            assert needle not in content.lower(), (name, needle)
-            assert needle not in below.lower().encode(), (name, needle)
 
 
 @pytest.mark.parametrize("level", ["study", "series"])
@@ -159,7 +104,7 @@ FIRST_DAY_S = 315532800
 
 @pytest.mark.parametrize("level", ["Study", "Series"])
 @pytest.mark.parametrize("action", ["ANONYMISE", ["ANONYMISE", "ZIP"]], ids=["folder", "archive"])
-def test_no_time_tells_when_it_was_exported(site: Site, action: Any, level: str) -> None:
+def test_no_time_shows_when_it_was_exported(site: Site, action: Any, level: str) -> None:
     """A study is exported minutes after its exam: the day of a file would give the shift of its dates away."""
     site.rule("all", CheckOn=level, Action=action, Anonymise={"Keep": ["ModifiedDates"]})
     site.rule("plain")
@@ -354,7 +299,7 @@ def test_a_patient_who_is_not_in_the_table_waits_until_he_is(site: Site) -> None
     assert site.published("trial")[0].startswith("T7-002-T7-002-")
 
 
-def test_check_tells_what_is_wrong_with_a_table(site: Site) -> None:
+def test_check_says_what_is_wrong_with_a_table(site: Site) -> None:
     site.rule("trial", Action="ANONYMISE", Anonymise={"PseudonymTable": "trial.csv"})
     assert "trial.csv can't be read" in site.run("check", expect=1).stdout
     (site.rules / "trial.csv").write_text("PatientID,Pseudonym\nA,T1\nA,T2\n")
@@ -449,7 +394,7 @@ def children(pid: int) -> list[int]:
 
 
 def _is_worker(pid: str) -> bool:
-    return b"deidentify.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"deidentify.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_safe_private_values_are_searched_cleaned_and_counted(site: Site) -> None:

@@ -12,8 +12,8 @@ import pytest
 from autorthanc_spool.actions import WORDS
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
-from tests.actions.test_anonymise import assert_nothing_left, canary_study
 from tests.helpers import crash
+from tests.helpers.canaries import assert_nothing_left, canary_study
 from tests.helpers.destinations import add_modality, received
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.site import Site, stored_files
@@ -58,7 +58,7 @@ def test_every_combination_survives_a_crash(
     actions: tuple[str, ...],
     level: str,
 ) -> None:
-    # pytest makes the name of `tmp_path` from that of the test, and log lines may tell paths.
+    # pytest makes the name of `tmp_path` from that of the test, and log lines may hold paths.
     site = Site(tmp_path_factory.mktemp("site"), source)
     archive.clear()
     site.rule("all", CheckOn=level, Action=list(actions), DestinationModality="archive")

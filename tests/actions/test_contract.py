@@ -1,4 +1,4 @@
-"""The contract of all actions: whatever is in the registry is tested here, without being told."""
+"""The contract of all actions: whatever is in the registry is tested here, without being named."""
 
 import shutil
 import threading
@@ -26,6 +26,7 @@ from autorthanc_spool.core.errors import DestinationUnavailable, InstanceError, 
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.modalities import Modalities
 from autorthanc_spool.output.folders import Output
+from autorthanc_spool.output.rights import Rights
 from tests.helpers import crash, datasets, trees
 from tests.helpers.destinations import add_modality, dead_port, received
 from tests.helpers.orthanc_server import OrthancServer
@@ -47,7 +48,7 @@ sending = of_kind(rules.Kind.SENDS)
 
 
 class Withholding(Originals):
-    """Content of which the first instance may not leave."""
+    """Content whose first instance may not leave."""
 
     def open(self, instance: Instance) -> Any:
         return None if instance.resource_id == min(self.paths) else super().open(instance)
@@ -83,6 +84,9 @@ class Notes:
         self.job = self.transaction = ""
         self.missing: tuple[str, ...] = ()
 
+    def check(self) -> None:
+        """The work is ours."""
+
     def note(self, job: str = "", transaction: str = "") -> None:
         self.job, self.transaction = job, transaction
 
@@ -102,7 +106,7 @@ def job(orthanc: OrthancServer) -> Job:
 @pytest.fixture
 def output(tmp_path: Path) -> Output:
     (tmp_path / "output").mkdir()
-    return Output(tmp_path / "output", None, 0o027)
+    return Output(tmp_path / "output", Rights(None, 0o027, "output"))
 
 
 def make(action: PublishingAction, job: Job, output: Output) -> Product:
@@ -142,7 +146,7 @@ def test_nothing_of_it_is_visible_before_it_is_published(action: PublishingActio
 
 
 @publishing
-def test_it_tells_all_files_and_knows_its_own_again(action: PublishingAction, job: Job, output: Output) -> None:
+def test_it_lists_all_files_and_knows_its_own_again(action: PublishingAction, job: Job, output: Output) -> None:
     product = make(action, job, output)
     assert sorted(file.path for file in product.files) == sorted("/".join(path) for path in job.content.paths.values())
     with output.rule_folder("all") as folder:
@@ -252,7 +256,7 @@ def test_what_is_another_thing_when_it_is_read_again_does_not_leave(
 def test_nothing_is_proven_for_a_destination_that_is_down(
     action: SendingAction, job: Job, orthanc: OrthancServer
 ) -> None:
-    """A study of thousands of files isn't anonymised each time that somebody is called in vain."""
+    """A study of thousands of files isn't anonymised each time that a destination doesn't answer."""
     add_modality(orthanc, "down", "DOWN", dead_port())
     content = Changing(Orthanc(orthanc.url, "", None), job.resource, verify_md5=True)
     with pytest.raises(DestinationUnavailable):
@@ -278,5 +282,5 @@ def test_a_stopped_sending_ends_at_once(
 def test_a_destination_that_orthanc_does_not_know_is_named(
     action: SendingAction, job: Job, orthanc: OrthancServer
 ) -> None:
-    with pytest.raises(UnknownModality, match="nowhere"):
-        send(action, job, delivery(orthanc, "nowhere"))
+    with pytest.raises(UnknownModality, match="nobody"):
+        send(action, job, delivery(orthanc, "nobody"))

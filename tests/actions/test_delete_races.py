@@ -4,8 +4,8 @@ import json
 
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
-from tests.actions.test_delete import NAME, ids, interrupted, send, wake
 from tests.helpers import crash, datasets
+from tests.helpers.deletions import NAME, ids, interrupted, send, wake
 from tests.helpers.proxy import Fault, Proxy, status
 from tests.helpers.site import Site
 
@@ -83,7 +83,7 @@ def test_what_arrives_is_exported_although_a_deletion_that_was_begun_is_refused(
     assert len(site.tree("all", f"{NAME}-{study[:8]}")) == 3
 
 
-def test_a_deletion_is_told_when_its_rule_was_removed_after_a_crash(site: Site) -> None:
+def test_a_deletion_is_recorded_when_its_rule_was_removed_after_a_crash(site: Site) -> None:
     rule = site.rule("all", DeleteFromOrthanc=True)
     site.variables["AUTORTHANC_AUDIT_LOG"] = str(site.root / "audit.jsonl")
     wake(site, send(site, *datasets.make_study(series=1)))
@@ -143,7 +143,7 @@ def test_what_a_dead_run_of_a_series_left_is_cleared_away_when_its_marker_is_gon
     assert crash.run_dying(1, lambda: wiring.run(settings, once=True), among=("rmdir",))
     for left in site.markers("processing"):
         left.unlink()
-    assert site.published("each") == [f"{NAME}-SE1.WORKING", f"{NAME}-SE1.zip"]
+    assert site.published("each") == [f"{NAME}-SE1.WORKING~gone.WORKING", f"{NAME}-SE1.zip"]
     wake(site, study)
     site.once()
     assert ids(site) == set(), site.records("deferred")

@@ -138,7 +138,7 @@ def test_apart_a_series_whose_study_names_another_issuer_is_not_published(site: 
     for series in site.orthanc.get("/series"):
         site.touch(series, "series")
     site.once(expect=1)
-    # Which of the two is right can't be told, nor whose the third series is.
+    # Nobody knows which of the two is right, nor whose the third series is.
     assert site.states() == {"failed": 3}
     assert {one["outcomes"]["trial"]["error"]["kind"] for one in site.records("failed")} == {"PatientsMixed"}
     assert site.published("trial") == []
@@ -233,6 +233,17 @@ def test_a_patient_keeps_the_pseudonym_that_was_published_with_the_issuer(site: 
     moved = {one.StudyDate for one in published(site) if one.PatientID == expected("PID1", "HOSP")}
     assert len(moved) == 1
     assert site.run("reidentify", expected("PID1", "HOSP"), "--rule", "trial").stdout == "PID1\tHOSP\n"
+
+
+def test_a_patient_keeps_it_whatever_the_rule_calls_what_it_publishes(site: Site) -> None:
+    with_key(site)
+    site.rule("trial", Action="ANONYMISE", Anonymise=APART, Name="{Modality}/{StudyID}")
+    send(site, *datasets.make_study("PID1", "old", series=1, IssuerOfPatientID="HOSP"))
+    site.once()
+    site.rule("trial", Action="ANONYMISE", Name="{Modality}/{StudyID}")
+    send(site, *named_in_one_series("new"))
+    site.once()
+    assert {one.PatientID for one in published(site)} == {expected("PID1", "HOSP")}
 
 
 def test_what_is_published_is_not_done_again_for_its_issuer(site: Site) -> None:

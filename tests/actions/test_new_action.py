@@ -20,7 +20,8 @@ PACKAGE = Path(autorthanc_spool.__file__).parent
 PUBLISHING = """
 from autorthanc_spool import rules
 from autorthanc_spool.actions.job import Job, Product
-from autorthanc_spool.output.folders import WORKING, Delivered, WorkingFolder, tree_digest
+from autorthanc_spool.output.contents import Delivered, tree_digest
+from autorthanc_spool.output.working import WorkingFolder
 
 
 class Added:
@@ -39,7 +40,7 @@ class Added:
                 file.write(chunk)
         files = (Delivered(f"{folder}/{file_name}", stream.size_bytes, stream.md5),)
         working.sync([folder])
-        return Product(name, name + WORKING, working.inode, files, tree_digest(files))
+        return Product(name, working.name, working.inode, files, tree_digest(files))
 """
 
 # Changes what leaves: everything is withheld but one file.

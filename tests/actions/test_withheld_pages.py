@@ -38,7 +38,7 @@ def study() -> list[bytes]:
 
 
 def send(site: Site, files: list[bytes]) -> dict[str, str]:
-    """Send files, and tell by which instance Orthanc knows each series."""
+    """Send files, and return by which instance Orthanc knows each series."""
     sent = site.orthanc.upload_all(files)
     site.orthanc.wait_stable(f"/studies/{sent}")
     site.touch(sent)

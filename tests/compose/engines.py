@@ -72,7 +72,7 @@ class Engine:
         return next(name for name in names if name in {f"{site.name}-{service}-1", f"{site.name}_{service}_1"})
 
     def is_healthy(self, container: str) -> bool:
-        """Tell what the engine found when it last asked."""
+        """Return what the engine found when it last asked."""
         return self.run("inspect", "--format", "{{.State.Health.Status}}", container).strip() == "healthy"
 
     def clear(self, site: Path) -> None:

@@ -16,7 +16,7 @@ import urllib.request
 import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from confinement import confined, groups_removed
@@ -241,15 +241,13 @@ def build(options: argparse.Namespace) -> None:
 
 def take_the_steps(options: argparse.Namespace) -> None:
     """Bring everything up, and run the steps in order."""
-    with _engine(options) as engine, site(engine) as here:
-        try:
-            here.up()
-            for step in STEPS:
-                print(step.__name__.replace("_", " "), flush=True)
-                step(here)
-        except BaseException:
-            print(here.logs()[-20_000:], file=sys.stderr)
-            raise
+    with _engine(options) as engine, site(engine) as here, ExitStack() as on_failure:
+        on_failure.callback(lambda: print(here.logs()[-20_000:], file=sys.stderr))
+        here.up()
+        for step in STEPS:
+            print(step.__name__.replace("_", " "), flush=True)
+            step(here)
+        on_failure.pop_all()
 
 
 # Each in a room of its own; the second without the machine's network.
@@ -275,7 +273,7 @@ def main() -> int:
     finally:
         for path in _what_goes(options):
             shutil.rmtree(path, ignore_errors=not path.exists())
-    print("it failed; the reason stands above" if failed else f"{len(STEPS)} passed, 0 failed")
+    print("it failed; the reason is above" if failed else f"{len(STEPS)} passed, 0 failed")
     return 1 if failed else 0
 
 

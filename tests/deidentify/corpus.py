@@ -1,7 +1,7 @@
-"""DICOM files full of canaries: a value that must never come out stands in every attribute of Table E.1-1.
+"""DICOM files full of canaries: a value that must never come out is in every attribute of Table E.1-1.
 
 A canary is found again in any bytes: as `CNRY` in text, in a family of UIDs, of numbers, of dates and of fractions of a
-second that stands nowhere else. Files are written byte by byte here, not by pydicom, so that they may be as odd as real
+second that is nowhere else. Files are written byte by byte here, not by pydicom, so that they may be as odd as real
 ones are.
 """
 

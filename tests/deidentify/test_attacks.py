@@ -45,7 +45,7 @@ UNLISTED: dict[str, Elements] = {
     "letters in a number": {0x00180050: ("DS", b"Smithfield^Johan")},
     "letters in an integer": {0x00200013: ("IS", b"smithfield")},
     "a word of a code": {0x00180015: ("CS", b"SMITHFIELDJOHANNA")},
-    "a UID that is none": {0x0008001A: ("UI", b"smithfield.johanna")},
+    "a UID that isn't one": {0x0008001A: ("UI", b"smithfield.johanna")},
     "a UID of a context": {corpus.OUTER: ("SQ", [{0x00080117: ("UI", b"1.2.Smithfield")}])},
     "an address": {0x00081190: ("UR", b"https://pacs/Smithfield")},
     "the address of a code": {corpus.OUTER: ("SQ", [{0x00080120: ("UR", b"urn:smithfield")}])},

@@ -1,4 +1,4 @@
-"""Nothing that identifies comes out, wherever it stands."""
+"""Nothing that identifies comes out, wherever it is."""
 
 import io
 

@@ -1,17 +1,23 @@
 """The same key gives the same bytes everywhere; another key or project has nothing in common with it."""
 
 import io
+import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import pydicom
 import pytest
 
-from autorthanc_spool.deidentify.key import Key
+from autorthanc_spool.deidentify.key import Key, open_key
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.disk import durable
 from autorthanc_spool.rules import Keep
+from autorthanc_spool.spool import audit_key
 from tests.deidentify import real
 from tests.deidentify.make import KEY, anonymised
 from tests.helpers import datasets
@@ -28,6 +34,30 @@ from tests.deidentify.make import anonymised
 for name in sys.argv[1:]:
     print(hashlib.sha256(anonymised(Path(name).read_bytes(), burned_in="allow")).hexdigest(), name)
 """
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: open_key(path, ()).secret, lambda path: audit_key.read_or_make(path, None)],
+    ids=["pseudonyms", "audit log"],
+)
+def test_two_containers_that_make_the_key_at_once_use_the_same_one(
+    make: Callable[[Path], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them has the process number 1."""
+    path, move, of_the_other = tmp_path / "key", durable.move, []
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(socket, "gethostname", lambda: "one")
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(durable, "move", move)
+        monkeypatch.setattr(socket, "gethostname", lambda: "two")
+        of_the_other.append(make(path))
+        move(source, target)
+
+    monkeypatch.setattr(durable, "move", late)
+    assert [make(path)] == of_the_other
+    assert [one.name for one in tmp_path.iterdir()] == ["key"]
 
 
 def test_two_processes_in_any_order_give_the_same_bytes() -> None:

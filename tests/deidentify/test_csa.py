@@ -102,7 +102,7 @@ def deidentified(data: bytes, **options: Any) -> tuple[Deidentified, bytes]:
 
 
 def converted(folder: Path, files: Iterable[bytes]) -> dict[str, Any]:
-    """What dcm2niix makes of some files: its JSON, and everything else as it stands."""
+    """What dcm2niix makes of some files: its JSON, and everything else as it is."""
     source, target = folder / "dicom", folder / "nifti"
     source.mkdir(parents=True)
     target.mkdir()
@@ -189,7 +189,7 @@ def test_a_real_header_is_cleaned_and_dcm2niix_reads_the_same(tmp_path: Path) ->
     uids = {str(element.value) for element in original.iterall() if element.VR == "UI"}
     for needle in (b"35119", b"20100114", b"1.3.12.2", *(uid.encode() for uid in uids if "10008" not in uid)):
         assert needle not in anonymised, needle
-    # Of the scanner's memory, pieces of the station's name stood behind names of tags.
+    # Of the scanner's memory, pieces of the station's name lay behind names of tags.
     assert b"$MRC" in headers(data)
     assert b"$MRC" not in headers(anonymised)
     before = converted(tmp_path / "before", [data])

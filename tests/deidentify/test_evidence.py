@@ -16,7 +16,7 @@ from autorthanc_spool.rules import Keep, PrivateElement
 from tests.deidentify import corpus, real
 from tests.deidentify.corpus import Elements
 from tests.deidentify.make import anonymised, deidentifier
-from tests.deidentify.test_real import TAKEN
+from tests.deidentify.real import TAKEN
 
 WORDS_KEPT = frozenset({Keep.DESCRIPTORS})
 STUDY_DESCRIPTION, SEQUENCE_NAME, DETECTOR_DESCRIPTION = 0x00081030, 0x00180024, 0x00187006
@@ -29,7 +29,7 @@ def published(elements: Elements, keep: frozenset[Keep] = WORDS_KEPT, **options:
 
 
 def description(words: str, *, name: str = "", patient: str = "", **more: tuple[int, str, str]) -> str | None:
-    """What becomes of a description beside a name and an identifier; None when it goes."""
+    """What happens to a description beside a name and an identifier; None when it goes."""
     elements: Elements = {
         0x00080005: ("CS", b"ISO_IR 192"),
         NAME: ("PN", name.encode()),
@@ -104,7 +104,7 @@ def test_so_is_every_other_number_of_the_patient(tag: int, vr: str) -> None:
     assert found.SequenceName == "ANONYMISED"
 
 
-def test_an_issuer_is_found_where_it_stands_in_a_sequence_too() -> None:
+def test_an_issuer_is_found_where_it_is_in_a_sequence_too() -> None:
     issuer: Elements = {0x00400031: ("UT", b"Quillmere Trust"), 0x00400032: ("UT", b"quillmere.example.org")}
     for words in (b"T1 for Quillmere Trust", b"T1, quillmere example org"):
         elements: Elements = {0x00100024: ("SQ", [issuer]), STUDY_DESCRIPTION: ("LO", words)}
@@ -196,7 +196,7 @@ FIELD = [
 
 
 @pytest.mark.parametrize(("name", "words"), FIELD)
-def test_a_word_of_the_field_alone_is_no_name(name: str, words: str) -> None:
+def test_a_word_of_the_field_alone_is_not_a_name(name: str, words: str) -> None:
     assert description(words, name=name) == words
 
 
@@ -243,7 +243,7 @@ def test_what_a_file_needs_stays_for_a_patient_named_after_it(name: str, attribu
     assert {keyword: found[keyword].value for keyword in attributes} == attributes
 
 
-def test_of_several_values_those_that_tell_become_dummies_and_none_becomes_nothing() -> None:
+def test_of_several_values_those_that_identify_become_dummies_and_none_becomes_nothing() -> None:
     elements: Elements = {
         NAME: ("PN", b"Smithfield^Johanna"),
         0x00080008: ("CS", b"ORIGINAL\\PRIMARY\\SMITHFIELD"),
@@ -297,7 +297,7 @@ def test_a_description_that_says_how_to_reach_somebody_goes(words: str) -> None:
         "ep2d_diff_4scan_trace_p2",
     ],
 )
-def test_sizes_and_times_are_no_telephone_numbers(words: str) -> None:
+def test_sizes_and_times_are_not_telephone_numbers(words: str) -> None:
     assert description(words) == words
 
 
@@ -372,7 +372,7 @@ def test_a_name_that_stands_only_in_a_private_element_is_found(where: str, synta
     assert b"uillfeather" not in anonymised(data, keep=WORDS_KEPT)
 
 
-def test_a_private_protocol_is_no_name() -> None:
+def test_a_private_protocol_is_not_a_name() -> None:
     elements: Elements = {
         0x00290010: ("LO", b"QUILL"),
         0x00291001: ("LO", b"HEAD^Advanced"),

@@ -37,7 +37,7 @@ ORIGINAL: dict[str, Any] = {
     "OperatorsName": "Li^Wei",
     "SpecificCharacterSet": "ISO_IR 100",
 }
-# Bytes of which nothing can be read.
+# Bytes that mean nothing.
 NOISE = bytes(random.Random(1).randbytes(2000)).translate(bytes(one | 0x80 for one in range(256)))
 
 
@@ -97,7 +97,7 @@ TELLING = [
 
 
 @pytest.mark.parametrize("words", TELLING)
-def test_a_value_that_tells_is_removed_in_every_usual_encoding(words: str) -> None:
+def test_a_value_that_identifies_is_removed_in_every_usual_encoding(words: str) -> None:
     for encoding in ("latin-1", "utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         assert is_removed(in_noise(words.encode(encoding))), encoding
 
@@ -122,7 +122,7 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("value", HARMLESS, ids=repr)
-def test_a_value_that_tells_nothing_stays_byte_for_byte(value: bytes) -> None:
+def test_a_value_that_identifies_nobody_stays_byte_for_byte(value: bytes) -> None:
     padded = value + b" " * (len(value) % 2)
     found, after = deidentified(file_with(padded))
     assert (after[0x41, 0x1001].value or b"") == padded

@@ -196,7 +196,7 @@ def test_an_image_leaves_although_a_word_or_its_form_is_like_a_page(keywords: di
     assert reason(page(**keywords)) is None
 
 
-def test_what_has_no_pixels_is_no_page() -> None:
+def test_what_has_no_pixels_is_not_a_page() -> None:
     found = pydicom.dcmread(io.BytesIO(page(SeriesDescription="Dose Report")))
     for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"):
         del found[keyword]

@@ -265,7 +265,7 @@ def test_a_wrong_offset_table_of_clean_frames_is_written_again() -> None:
     assert b"JOHN" not in anonymised(data)
 
 
-def test_what_is_no_picture_at_all_is_withheld() -> None:
+def test_what_is_not_a_picture_at_all_is_withheld() -> None:
     for syntax in (BASELINE, JPEG_2000, RLE, JPEG_XL):
         held = deidentifier().file(memoryview(encapsulated(syntax, SECRET)))
         assert isinstance(held, Held)

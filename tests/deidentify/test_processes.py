@@ -5,20 +5,24 @@ import os
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core.errors import KeyUnavailable
+from autorthanc_spool.core.pulse import Pulse
+from autorthanc_spool.deidentify import redaction
 from autorthanc_spool.deidentify.errors import AnonymiserDied, Malformed
-from autorthanc_spool.deidentify.file import Deidentified
+from autorthanc_spool.deidentify.file import Deidentified, Held
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.profile import Profile
 from autorthanc_spool.deidentify.worker import Recipe
 from autorthanc_spool.rules import AnonymiseOptions
 from autorthanc_spool.spool.spool import Spool
 from tests.deidentify.make import KEY, anonymised
+from tests.deidentify.pictures import Picture, area, regions_file, written
 from tests.helpers import datasets
 
 RECIPE = Recipe(Profile(AnonymiseOptions("P")), KEY)
@@ -94,6 +98,19 @@ def in_memory(data: bytes) -> int:
     return descriptor
 
 
+def test_a_worker_that_computes_for_long_shows_that_something_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autorthanc_spool.deidentify.pool._LOOK_S", 0.001)
+    beats: list[float] = []
+    pool, descriptor = Pool(1, Pulse(lambda: beats.append(0.0) or 0.0)), in_memory(datasets.make_instance())
+    beats.clear()
+    try:
+        pool.deidentify(RECIPE, descriptor)
+    finally:
+        pool.close()
+        os.close(descriptor)
+    assert beats
+
+
 def test_a_pool_makes_what_the_core_makes() -> None:
     data = datasets.make_instance()
     pool, descriptor = Pool(2), in_memory(data)
@@ -116,7 +133,7 @@ def workers() -> list[int]:
     found = []
     for task in Path("/proc/self/task").glob("*/children"):
         found += [int(one) for one in task.read_text().split()]
-    return [one for one in found if b"deidentify.worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [one for one in found if b"deidentify.process" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
 def test_a_worker_that_was_killed_is_replaced() -> None:
@@ -163,4 +180,43 @@ def test_workers_end_with_the_pool() -> None:
     assert workers()
     pool.close()
     assert workers() == []
+    os.close(descriptor)
+
+
+REGIONS = (regions_file(BlackOut=[area(0, 0, 9, 3)]),)
+REDACTING = Recipe(Profile(AnonymiseOptions("P", burned_in="redact"), None, REGIONS), KEY)
+CAPTURE = Picture("RGB", rows=37, columns=41, frames=3)
+
+
+def test_frames_that_are_made_when_they_are_wanted_are_made_by_a_process_that_decodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redaction, "_MADE_AT_ONCE_BYTES", 0)
+    data = written(CAPTURE.data_set(), "RLE")
+    found = REDACTING.deidentifier().file(memoryview(data))
+    assert isinstance(found, Deidentified)
+    made = [one for one in found.pieces if not isinstance(one, bytes | slice)]
+    assert [one.needs_codec for one in made] == [True] * 3
+    pool, descriptor = Pool(1), in_memory(data)
+    # A process that doesn't decode is there already, and has to go.
+    assert isinstance(pool.deidentify(RECIPE, descriptor), Held)
+    assert [pool.made(one, descriptor) for one in made] == [one.made(memoryview(data)) for one in made]
+    assert isinstance(pool.deidentify(RECIPE, descriptor), Held)
+    pool.close()
+    os.close(descriptor)
+
+
+def test_a_file_on_which_a_codec_breaks_down_is_withheld() -> None:
+    data = written(replace(CAPTURE, frames=1).data_set(), "JPEG lossless")
+    # GDCM aborts its process where samples have seven bits.
+    start = data.index(b"\xff\xc3")
+    broken = data[: start + 4] + b"\7" + data[start + 5 :]
+    pool, descriptor = Pool(1), in_memory(broken)
+    found = pool.deidentify(REDACTING, descriptor)
+    assert isinstance(found, Held)
+    assert found.reason == "compressed pixel data on which the codec breaks down"
+    assert found.identity.pseudonym
+    # The pool goes on.
+    assert isinstance(pool.deidentify(RECIPE, descriptor), Held)
+    pool.close()
     os.close(descriptor)

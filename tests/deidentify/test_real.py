@@ -20,27 +20,8 @@ from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.rules import Keep
 from tests.deidentify import real
 from tests.deidentify.make import anonymised, deidentifier
+from tests.deidentify.real import REFUSED, TAKEN
 from tests.helpers import datasets
-
-# What is wrong with those that aren't taken.
-REFUSED = {
-    "JPEGLSNearLossless_08.dcm": "no StudyInstanceUID",
-    "JPEGLSNearLossless_16.dcm": "no StudyInstanceUID",
-    "MR_truncated.dcm": "only 8130 follow",
-    "SC_rgb_jls_lossy_line.dcm": "no StudyInstanceUID",
-    "SC_rgb_jls_lossy_sample.dcm": "no StudyInstanceUID",
-    "SC_rgb_jpeg.dcm": "no known value representation",
-    "UN_sequence.dcm": "no SOPClassUID",
-    "badVR.dcm": "NumberOfFrames is not a number",
-    "empty_charset_LEI.dcm": "no SOPClassUID",
-    "meta_missing_tsyntax.dcm": "names no transfer syntax",
-    "nested_priv_SQ.dcm": "no SOPClassUID",
-    "no_meta.dcm": "no preamble",
-    "no_meta_group_length.dcm": "no SOPClassUID",
-    "priv_SQ.dcm": "no SOPClassUID",
-    "rtplan_truncated.dcm": "only 711 follow",
-}
-TAKEN = [name for name in real.names() if name not in REFUSED]
 
 COMMENT, TRAILING = streams.COMMENT, streams.TRAILING
 # Those whose pixel data hold more than the picture: what a compressor wrote, a byte that pads and isn't 0.

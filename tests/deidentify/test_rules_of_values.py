@@ -94,7 +94,7 @@ def test_a_missing_age_is_written_and_a_high_one_capped() -> None:
 
 
 @pytest.mark.parametrize("age", [b"", b"95Y", b"095y", b"old!", b"055Y\\012Y"])
-def test_an_age_that_is_none_is_computed_too(age: bytes) -> None:
+def test_an_age_that_is_not_one_is_computed_too(age: bytes) -> None:
     born: corpus.Elements = {0x00080020: ("DA", b"20200101"), 0x00100030: ("DA", b"19200101"), 0x00101010: ("AS", age)}
     found = read(anonymised(corpus.file({**corpus.image(), **born}), keep=AGED))
     assert found.PatientAge == "090Y"
@@ -110,7 +110,7 @@ def test_an_age_that_is_none_is_computed_too(age: bytes) -> None:
         ((Keep.INSTITUTION,), "REMOVED", ["113100", "113112"]),
     ],
 )
-def test_every_file_tells_what_was_done(keep: tuple[Keep, ...], told: str, codes: list[str]) -> None:
+def test_every_file_says_what_was_done(keep: tuple[Keep, ...], told: str, codes: list[str]) -> None:
     found = read(anonymised(datasets.make_instance(), keep=frozenset(keep)))
     assert found.PatientIdentityRemoved == "YES"
     assert found.LongitudinalTemporalInformationModified == told

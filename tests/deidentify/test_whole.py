@@ -1,4 +1,4 @@
-"""A file is whole, or it is refused: cut at any place where that can be told, it raises."""
+"""A file is whole, or it is refused: cut at any place where that shows, it raises."""
 
 import io
 import zlib
@@ -42,7 +42,7 @@ def test_a_file_that_is_cut_raises(syntax: str, undefined: bool) -> None:
 
 
 def between_elements(data: bytes, encoding: Encoding) -> list[int]:
-    """The few places of `small` where a cut takes all that tells of pixels, and nothing that every file must have."""
+    """The few places of `small` where a cut takes all that shows pixels, and nothing that every file must have."""
     header = encoding.header
     places = [
         data.index(header(tag, vr, length))
@@ -104,7 +104,7 @@ def test_what_has_other_pixels_or_something_after_them_is_not_cut(more: dict[str
     anonymised(without_pixels(*DESCRIBING, **more))
 
 
-def test_elements_out_of_order_do_not_tell_that_the_tail_is_there() -> None:
+def test_elements_out_of_order_do_not_show_that_the_tail_is_there() -> None:
     padding = corpus.Builder(EXPLICIT_LITTLE).element(0xFFFCFFFC, "OB", b"padding!")
     data = without_pixels(*DESCRIBING)
     at = data.index(EXPLICIT_LITTLE.header(DESCRIBING["Rows"], "US", 2))

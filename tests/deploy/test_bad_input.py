@@ -21,12 +21,11 @@ from tests.helpers import trees
 
 # An ordinary user: root may write everywhere, so nothing would be wrong with any folder.
 PERSON, STRANGER = 1234, 1777
-# The interpreter itself may lie where that user can't read, so everything is imported first, also what the commands
-# import when they need it.
+# The interpreter itself may lie where that user can't read, so everything is imported first: the two commands, and what
+# they import when they need it.
 AS_PERSON = """
 import os, sys
-from autorthanc_spool.commands import main
-from autorthanc_spool.commands import views
+from autorthanc_spool.commands import check, main, up, views
 from autorthanc_spool.site import preflight, up
 "".encode("idna")
 os.setgroups([])
@@ -188,7 +187,7 @@ def test_a_folder_that_this_user_may_not_make(site: Site, way: Way) -> None:
 
 @WAYS
 @pytest.mark.parametrize("text", ["'{PACS}'", "{PACS}", """{"PACS": ["PACSAET", "10.0.0.5"]}""", "'[]'"])
-def test_modalities_that_are_no_json(site: Site, way: Way, text: str) -> None:
+def test_modalities_that_are_not_json(site: Site, way: Way, text: str) -> None:
     site.lines["ORTHANC_DICOM_MODALITIES"] = text
     said = way(site)
     assert said.startswith(("ORTHANC_DICOM_MODALITIES ", "autorthanc-spool: ORTHANC_DICOM_MODALITIES ")), said

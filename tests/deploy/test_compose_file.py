@@ -156,6 +156,16 @@ def test_the_processor_has_no_way_out_of_the_machine(project: dict[str, Any], se
     assert not services["nginx"]["networks"].keys() & services["index-db"]["networks"].keys()
 
 
+def test_one_line_of_env_lets_its_notices_out_and_nobody_else(project: dict[str, Any]) -> None:
+    more = {"AUTORTHANC_PROCESSOR_NETWORK": "outside", "AUTORTHANC_NOTIFY_URLS": "json://hooks.example.org"}
+    opened = json.loads(compose("config", "--format", "json", environ={**PASSWORD, **more}))
+    assert not opened["networks"]["outside"].get("internal")
+    assert opened["services"]["processor"]["networks"].keys() == {"inside", "outside"}
+    assert opened["services"]["processor"]["environment"]["AUTORTHANC_NOTIFY_URLS"] == "json://hooks.example.org"
+    without = {name: one.get("networks") for name, one in project["services"].items() if name != "processor"}
+    assert without.items() <= {name: one.get("networks") for name, one in opened["services"].items()}.items()
+
+
 def test_several_processors_can_run(services: dict[str, Any]) -> None:
     assert not services["processor"].keys() & {"container_name", "hostname", "ports"}
     scaled = json.loads(compose("config", "--format", "json", environ=PASSWORD))["services"]["processor"]
@@ -166,6 +176,12 @@ def test_rules_are_read_only_and_nothing_is_read_from_an_env_file(services: dict
     rules = [mount for mount in services["processor"]["volumes"] if mount["target"] == "/automation"]
     assert [mount["read_only"] for mount in rules] == [True]
     assert not [name for name, service in services.items() if service.get("env_file")]
+
+
+def test_the_processor_only_reads_orthanc_s_storage(services: dict[str, Any]) -> None:
+    mounts = [mount for mount in services["processor"]["volumes"] if mount["target"] == "/orthanc-db"]
+    assert [mount["read_only"] for mount in mounts] == [True]
+    assert services["processor"]["environment"]["AUTORTHANC_ORTHANC_STORAGE_PATH"] == ""
 
 
 def test_a_group_of_the_spools_own_lets_orthanc_in_and_is_the_one_of_what_is_private() -> None:
@@ -232,3 +248,8 @@ def test_the_override_lets_a_viewer_in_and_changes_nothing_else(project: dict[st
     added = found["services"]["nginx"]["volumes"].pop()
     assert added["target"] == "/etc/nginx/autorthanc.d/ohif.conf"
     assert found == project
+
+
+def test_the_buttons_are_those_of_up(services: dict[str, Any]) -> None:
+    given = services["orthanc"]["environment"]["ORTHANC__ORTHANC_EXPLORER_2__UI_OPTIONS__CUSTOM_BUTTONS"]
+    assert json.loads(given) == orthanc_config.BUTTONS

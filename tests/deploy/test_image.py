@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 from deploy_tools import CHECKOUT, free_port
+from packaging.requirements import Requirement
 
 from autorthanc_spool import __version__
 from autorthanc_spool.site import init, wheel
@@ -40,6 +42,25 @@ def test_the_image_runs_as_no_root_and_starts_the_processor() -> None:
     ]
 
 
+def test_the_image_gets_the_libraries_that_the_release_names_and_no_others() -> None:
+    (steps,) = [rest for word, rest in dockerfile() if word == "RUN" and "pip install" in rest]
+    libraries, program = [step for step in steps.split("&&") if "pip install" in step]
+    assert "--require-hashes" in libraries.split()
+    assert "--no-deps" in program.split()
+
+
+def test_every_library_has_one_version_that_the_package_takes_and_the_digests_of_its_files() -> None:
+    text = (CHECKOUT / "constraints.txt").read_text().replace("\\\n", " ")
+    pinned = {}
+    for line in filter(None, (line.partition("#")[0].strip() for line in text.splitlines())):
+        name, version, digests = re.fullmatch(r"([a-z0-9-]+)==([^\s;]+)[^-]*(.*)", line).groups()  # type: ignore[union-attr]
+        assert re.fullmatch(r"(--hash=sha256:[0-9a-f]{64}\s*)+", digests), name
+        pinned[name] = version
+    wanted = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+    for one in map(Requirement, wanted):
+        assert one.specifier.contains(pinned[one.name]), one
+
+
 def test_the_base_is_named_by_python_and_debian() -> None:
     bases = {rest.split()[0] for word, rest in dockerfile() if word == "FROM"}
     assert len(bases) == 1
@@ -48,9 +69,9 @@ def test_the_base_is_named_by_python_and_debian() -> None:
 
 def test_the_image_is_made_of_the_wheel_alone_and_never_of_what_lies_in_the_site() -> None:
     lines = [line for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
-    assert lines == ["*", "!dist/*.whl"]
+    assert lines == ["*", "!dist/*.whl", "!constraints.txt"]
     copied = [rest for word, rest in dockerfile() if word == "COPY" and not rest.startswith("--from")]
-    assert copied == [f"dist/{wheel.NAME} /dist/"]
+    assert copied == [f"constraints.txt dist/{wheel.NAME} /dist/"]
     assert any("pip install" in rest and rest.endswith(f" /dist/{wheel.NAME}") for word, rest in dockerfile())
     # The working directory is the site.
     assert "PYTHONSAFEPATH=1" in dict(dockerfile()[[word for word, _ in dockerfile()].index("ENV") :])["ENV"].split()

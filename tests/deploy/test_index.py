@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from deploy_tools import CHECKOUT, PLUGINS, ask, dicom_file, free_port, orthanc, running
 
+from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.storage import Storage
 from tests.helpers import trees
 
 USER = "orthanc:secret"
@@ -94,6 +96,18 @@ def test_studies_outlive_a_restart_of_both(server: Server, tmp_path: Path) -> No
     assert not (tmp_path / "orthanc/index").exists()
     with server.run(), server.orthanc(tmp_path / "orthanc") as url:
         assert ask(f"{url}/studies", user=USER).json() == [study]
+
+
+def test_files_beside_an_index_in_postgresql_are_taken_from_the_storage(server: Server, tmp_path: Path) -> None:
+    data, (user, _, password) = dicom_file(1000), USER.partition(":")
+    with server.run(), server.orthanc(tmp_path / "orthanc") as url:
+        uploaded = ask(f"{url}/instances", method="POST", data=data, user=USER).json()["ID"]
+        client = Orthanc(url, user, password)
+        instance = client.instance(uploaded)
+        assert instance
+        file = Storage(client, tmp_path / "orthanc", verify_md5=True).open(instance)
+        assert file
+        assert b"".join(file) == data
 
 
 def test_an_index_with_another_password_gets_the_present_one(server: Server, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import json
 import os
 import pty
+import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,6 +136,26 @@ def test_a_person_at_a_terminal_is_asked_for_the_password(tmp_path: Path, typed:
     assert "was added" in shown
 
 
+def test_without_a_terminal_a_password_is_made_up(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("UID=1000\n")
+    command = [sys.executable, "-P", "-m", "autorthanc_spool", "init", "."]
+    done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    settings = load_settings({}, {}, tmp_path)
+    assert settings.password is not None
+    password = settings.password.get_secret_value()
+    assert len(password) > 20
+    assert password not in done.stdout + done.stderr
+    assert f"was added to {tmp_path}/.env" in done.stderr
+
+
+def test_no_link_in_the_docs_of_a_site_leads_nowhere(site: LaidOut) -> None:
+    pages = [site.directory / "README.md", *(site.directory / "docs").rglob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#\s]+)", page.read_text())]
+    inside = [(page, link) for page, link in links if not link.startswith("http")]
+    assert len(inside) > 20
+    assert [(page.name, link) for page, link in inside if not (page.parent / link).exists()] == []
+
+
 def at_a_terminal(*arguments: str, typed: str) -> str:
     """Run a command on a terminal of its own, type one line when it asks, and give what it shows."""
     child, terminal = pty.fork()
@@ -157,7 +179,7 @@ def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)
     except OSError:
-        # Linux says so when nobody has the other end any more.
+        # Linux says so when nobody has the other end open.
         return b""
 
 

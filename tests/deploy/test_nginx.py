@@ -1,5 +1,6 @@
 """The web port: a real nginx with the shipped configuration before a real Orthanc."""
 
+import getpass
 import http.client
 import io
 import json
@@ -27,6 +28,7 @@ def configuration(folder: Path, upstream: str, port: int, extra: str) -> Path:
         "listen 8080": f"listen 127.0.0.1:{port}",
         "/tmp/": f"{folder}/",
         "/etc/nginx/autorthanc.d/*.conf": f"{folder}/{extra}",
+        "/spool/state": f"{folder}/state",
         "/dev/stdout": f"{folder}/access.log",
         "/dev/stderr": f"{folder}/error.log",
     }
@@ -52,7 +54,9 @@ def web(folder: Path) -> Iterator[str]:
     plugins = [str(PLUGINS / "libOrthancDicomWeb.so")]
     with orthanc(folder / "orthanc", user=USER, Plugins=plugins) as upstream:
         file = configuration(folder, upstream, port, "ohif.conf")
-        with running(["/usr/sbin/nginx", "-c", str(file), "-g", "daemon off;"], port, folder / "nginx.log"):
+        # As root, nginx would read the page as nobody.
+        options = f"daemon off; user {getpass.getuser()};"
+        with running(["/usr/sbin/nginx", "-c", str(file), "-g", options], port, folder / "nginx.log"):
             yield f"http://127.0.0.1:{port}"
 
 
@@ -111,11 +115,46 @@ def test_encoded_characters_reach_orthanc_as_they_are(web: str) -> None:
     assert ask(f"{web}/studies?limit=1&since=0", user=USER).status == 200
 
 
-def test_nginx_tells_of_its_own_health_without_a_password(web: str) -> None:
+def test_nginx_reports_its_own_health_without_a_password(web: str) -> None:
     assert ask(f"{web}/autorthanc-health").body == b"autorthanc\n"
 
 
-def test_a_patients_name_in_a_query_stands_in_no_log(web: str, folder: Path) -> None:
+@pytest.mark.parametrize(("path", "kind"), [("", "text/html; charset=utf-8"), ("status.json", "application/json")])
+def test_the_page_of_the_processor_is_for_orthancs_users(web: str, folder: Path, path: str, kind: str) -> None:
+    state = folder / "state"
+    state.mkdir(exist_ok=True)
+    (state / "status.html").write_text("<!doctype html>All right")
+    (state / "status.json").write_text('{"healthy": true}')
+    (state / "baseline.json").write_text("{}")
+    for user in (None, "orthanc:wrong"):
+        answer = ask(f"{web}/automation/{path}", **({"user": user} if user else {}))
+        assert (answer.status, b"right" in answer.body, b"healthy" in answer.body) == (401, False, False)
+        assert answer.headers["WWW-Authenticate"].startswith("Basic")
+    answer = ask(f"{web}/automation/{path}", user=USER)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
+    assert answer.body == (state / (path or "status.html")).read_bytes()
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path", ["automation/baseline.json", "automation/../state/baseline.json", "automation/%2e%2e/baseline.json",
+             "automation/status.html/", "autorthanc-user", "state/baseline.json"]
+)  # fmt: skip
+def test_nothing_else_of_the_spool_has_an_address(web: str, path: str) -> None:
+    assert ask(f"{web}/{path}", user=USER).status == 404
+
+
+def test_the_page_without_a_slash_leads_to_it_and_one_that_is_not_there_yet_is_missing(web: str, folder: Path) -> None:
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    assert ask(f"{web}/automation/", user=USER).status == 404
+    connection = http.client.HTTPConnection(web.removeprefix("http://"), timeout=60)
+    connection.request("GET", "/automation")
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Location"]) == (308, "/automation/")
+    connection.close()
+
+
+def test_a_patients_name_in_a_query_is_in_no_log(web: str, folder: Path) -> None:
     ask(f"{web}/dicom-web/studies?PatientName=DOE", user=USER)
     ask(f"{web}/dicom-web/studies?PatientName=DOE")
     logs = (folder / "access.log").read_text() + (folder / "error.log").read_text()
@@ -129,6 +168,8 @@ def test_nginx_alone_answers_502_and_comes_back_with_orthanc(tmp_path: Path) -> 
     web = f"http://127.0.0.1:{port}"
     with running(["/usr/sbin/nginx", "-c", str(file), "-g", "daemon off;"], port, tmp_path / "nginx.log"):
         assert ask(f"{web}/system", user=USER).status == 502
+        answer = ask(f"{web}/automation/", user=USER)
+        assert (answer.status, b"state/status.html" in answer.body) == (503, True)
         with orthanc(tmp_path / "orthanc", USER, orthanc_port):
             assert ask(f"{web}/system", user=USER).status == 200
 

@@ -109,6 +109,12 @@ def test_the_second_time_changes_nothing(root: Path) -> None:
     assert before == {path: (owner(path), path.read_bytes() if path.is_file() else b"") for path in root.rglob("*")}
 
 
+def test_the_way_to_orthanc_s_storage_is_that_of_the_container(root: Path) -> None:
+    (problem,) = check_site({**ENVIRON, "AUTORTHANC_ORTHANC_STORAGE_PATH": "./orthanc-db"}, root)
+    assert "write AUTORTHANC_ORTHANC_STORAGE_PATH=/orthanc-db" in problem
+    assert check_site({**ENVIRON, "AUTORTHANC_ORTHANC_STORAGE_PATH": "/orthanc-db"}, root) == []
+
+
 @pytest.mark.parametrize(("name", "variable"), FOLDERS.items())
 def test_a_strangers_folder_is_left_to_him_and_said(root: Path, name: str, variable: str) -> None:
     (root / "site" / name / "file").touch()

@@ -12,6 +12,7 @@ from deploy_tools import CHECKOUT
 
 UNITS = CHECKOUT / "deploy/systemd"
 SERVICES = ("autorthanc-spool.service", "autorthanc-spool-processor.service")
+CHECK = "autorthanc-spool-check"
 
 # systemd's own measure: 0 is a service that may do nothing, 10 one that may do all. Debian's Orthanc has 9.2.
 MOST_EXPOSURE = 2.0
@@ -31,10 +32,17 @@ def installed(name: str, folder: Path) -> Path:
     return folder / name
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [*SERVICES, f"{CHECK}.service"])
 def test_systemd_takes_the_unit(name: str, tmp_path: Path) -> None:
     command = ["systemd-analyze", "verify", "--man=no", str(installed(name, tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_systemd_takes_the_timer(tmp_path: Path) -> None:
+    installed(f"{CHECK}.service", tmp_path)
+    timer = shutil.copy(UNITS / f"{CHECK}.timer", tmp_path)
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", timer], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

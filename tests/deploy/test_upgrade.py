@@ -189,7 +189,7 @@ def test_a_folder_without_a_site_is_refused(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_checkout_is_no_site_to_be_upgraded() -> None:
+def test_a_checkout_is_not_a_site_to_be_upgraded() -> None:
     with pytest.raises(UsageError, match="checkout"):
         upgrade(CHECKOUT)
 

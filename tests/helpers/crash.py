@@ -6,10 +6,12 @@ child, so that thousands of steps can be tried without starting Python again.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from autorthanc_spool.disk import durable
@@ -20,12 +22,23 @@ STEPS = ("fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "utime", "chm
 
 DELETION = "delete_instance"
 
+# `make crashes` dies at every step. Each takes two whole runs, so that the ordinary tests die at every third.
+EVERY = 1 if os.environ.get("AUTORTHANC_TEST_CRASHES") == "all" else 3
+
+
+def steps(at_most: int, first: int = 1) -> range:
+    """Give the steps to die at, one after the other, until a run doesn't come so far."""
+    return range(first, at_most, EVERY)
+
 
 def run_dying(step: int, work: Callable[[], object], *, among: tuple[str, ...] = (*STEPS, DELETION)) -> bool:
-    """Run `work` in a child that dies before its step number `step`; tell whether it came so far."""
+    """Run `work` in a child that dies before its step number `step`; return whether it came so far."""
+    # Else the child's collector would touch, and the kernel copy, all that pytest has in memory.
+    gc.freeze()
     child = os.fork()
     if child == 0:
         _child(step, work, among)
+    gc.unfreeze()
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
@@ -35,31 +48,42 @@ def run_dying(step: int, work: Callable[[], object], *, among: tuple[str, ...] =
 
 
 def _child(step: int, work: Callable[[], object], among: tuple[str, ...]) -> None:
-    try:
+    with ExitStack() as ending:
+        # The child never returns into the test.
+        ending.callback(os._exit, 1)
+        ending.callback(traceback.print_exc)
         _arm(step, among)
         work()
-    except BaseException:  # noqa: BLE001 - the child never returns into the test
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
+        os._exit(0)
 
 
 def _arm(step: int, among: tuple[str, ...]) -> None:
     left = step
 
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    before_each(count, among)
+
+
+def before_each(hook: Callable[[], None], among: tuple[str, ...] = (*STEPS, DELETION)) -> None:
+    """Have this process call `hook` before each of its durable steps."""
+
+    def hooked(call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*arguments: Any, **keywords: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left <= 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            # A lock touches its own open file, to ask the server for it: nothing of that is left by a crash.
+            if call.__name__ != "utime" or not isinstance(arguments[0], int):
+                hook()
             return call(*arguments, **keywords)
 
         return wrapper
 
     for name in {*STEPS}.intersection(among):
-        setattr(os, name, counted(getattr(os, name)))
+        setattr(os, name, hooked(getattr(os, name)))
     if DELETION in among:
-        Orthanc.delete_instance = counted(Orthanc.delete_instance)  # type: ignore[method-assign]
+        Orthanc.delete_instance = hooked(Orthanc.delete_instance)  # type: ignore[method-assign]
     if "rename" in among:
-        durable._renameat2 = counted(durable._renameat2)  # type: ignore[assignment]
+        durable._renameat2 = hooked(durable._renameat2)  # type: ignore[assignment]

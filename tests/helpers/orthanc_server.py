@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ class OrthancServer:
     def storage(self) -> Path:
         return self.folder / "db"
 
+    def command(self, configuration: Path) -> Sequence[str | Path]:
+        return [orthanc_program(), configuration]
+
     def start(self) -> OrthancServer:
         path = self.folder / "orthanc.json"
         path.write_text(json.dumps(self._configuration()))
@@ -70,7 +74,7 @@ class OrthancServer:
         if self.spool:
             environment["AUTORTHANC_SPOOL_PATH"] = str(self.spool)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([orthanc_program(), str(path)], env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command(path), env=environment, stdout=log, stderr=log)
         wait_until(self._answers, 30, "Orthanc answers")
         return self
 
@@ -98,7 +102,7 @@ class OrthancServer:
         assert self._request("PUT", path, body=json.dumps(content).encode()).status == 200, path
 
     def upload(self, data: bytes) -> str:
-        """Upload one DICOM file by REST, and tell the ID of its study."""
+        """Upload one DICOM file by REST, and return the ID of its study."""
         response = self._request("POST", "/instances", body=data)
         assert response.status == 200, response.data
         return str(json.loads(response.data)["ParentStudy"])
@@ -120,12 +124,12 @@ class OrthancServer:
     def wait_stable(self, path: str, timeout_s: float = 20, margin_s: float = 0.0) -> None:
         """Wait until the study or series is stable and older than StableAge, and a margin, by Orthanc's clock."""
 
-        def settled() -> bool:
+        def is_stable() -> bool:
             found = self.get(path)
             age = _seconds(self.now()) - _seconds(found["LastUpdate"])
             return found["IsStable"] is True and age > self.stable_age_s + margin_s
 
-        wait_until(settled, timeout_s, f"{path} is stable")
+        wait_until(is_stable, timeout_s, f"{path} is stable")
 
     def now(self) -> str:
         return self._request("GET", "/tools/now").data.decode().strip().strip('"')

@@ -21,13 +21,15 @@ class Fault:
     """What happens to the requests whose first line matches `pattern`; the first `times` of them (None: all).
 
     `answer` is sent instead of Orthanc's, `cut_after` closes the connection after so many bytes of Orthanc's answer,
-    `stall_after` sends so many and then nothing more, until the fault is healed.
+    `stall_after` sends so many and then nothing more, until the fault is healed; `drip` sends so many bytes
+    a second from then on instead.
     """
 
     pattern: str
     answer: bytes | None = None
     cut_after: int | None = None
     stall_after: int | None = None
+    drip: int = 0
     times: int | None = None
     # Called once, when the fault strikes.
     action: Callable[[], object] | None = None
@@ -142,11 +144,20 @@ class Proxy:
         while data := server.recv(CHUNK_BYTES):
             if limit is not None and sent + len(data) > limit:
                 client.sendall(data[: limit - sent])
-                if fault and fault.stall_after is not None:
+                if fault and fault.drip:
+                    self._drip(client, server, data[limit - sent :], fault)
+                elif fault and fault.stall_after is not None:
                     fault.healed.wait(120)
                 return
             client.sendall(data)
             sent += len(data)
+
+    def _drip(self, client: socket.socket, server: socket.socket, data: bytes, fault: Fault) -> None:
+        """Pass the rest slowly, and what is left at once when the fault is healed."""
+        while data:
+            size = len(data) if fault.healed.wait(1) else fault.drip
+            client.sendall(data[:size])
+            data = data[size:] or server.recv(CHUNK_BYTES)
 
 
 def _read_head(client: socket.socket) -> bytes:

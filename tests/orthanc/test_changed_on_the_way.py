@@ -29,7 +29,7 @@ def first_instance(orthanc: OrthancServer, connection: client.Orthanc) -> Instan
 
 
 @pytest.mark.parametrize("path", ["/system", "/tools/now", "."], ids=["system", "now", "everything"])
-def test_a_login_page_is_no_orthanc_and_the_address_is_said(site: Site, proxy: Proxy, path: str) -> None:
+def test_a_login_page_is_not_orthanc_and_the_address_is_said(site: Site, proxy: Proxy, path: str) -> None:
     proxy.add(Fault(path, answer=status(200, LOGIN)))
     site.variables["ORTHANC_URL"] = proxy.url
     site.rule("all")

@@ -49,7 +49,7 @@ def test_orthanc_may_lie_below_a_path(orthanc: OrthancServer) -> None:
         assert client.Orthanc(f"{proxy.url}/pacs/", "orthanc", None).system()["Version"] == "of the path"
 
 
-def test_an_address_that_is_none_is_told() -> None:
+def test_an_address_that_is_not_one_is_reported() -> None:
     with pytest.raises(SettingsError, match="ORTHANC_URL"):
         client.Orthanc("http://[zz]:8042", "orthanc", None)
 
@@ -104,6 +104,20 @@ def test_a_damaged_file_is_refused_and_named(fresh_orthanc: Start, damage: str, 
     assert caught.value.instance_id == resource.instances[0].resource_id
 
 
+def test_by_size_alone_the_md5_is_what_orthanc_says(fresh_orthanc: Start) -> None:
+    server = fresh_orthanc(lua=())
+    data = datasets.make_instance()
+    study = server.upload(data)
+    path = server.stored_file(server.get("/instances")[0])
+    flipped = data[:-1] + bytes([data[-1] ^ 1])
+    path.write_bytes(flipped)
+    server.restart()
+    transfer = Transfer(connect(server), first_instance(connect(server), study), verify_md5=False)
+    # Whoever compares the files with the record later finds it.
+    assert b"".join(transfer) == flipped
+    assert transfer.md5 == hashlib.md5(data).hexdigest()
+
+
 def first_instance(connection: client.Orthanc, study: str) -> Instance:
     return connection.with_instances(connection.resource(Level.STUDY, study)).instances[0]
 
@@ -145,7 +159,7 @@ def test_behind_a_reverse_proxy_an_orthanc_that_is_away_is_away(orthanc: Orthanc
             list(Transfer(connection, instance)) if path == "/attachments/" else connection.resource(Level.STUDY, study)
 
 
-def test_a_study_whose_series_never_agree_with_its_instances_is_left_in_peace(orthanc: OrthancServer) -> None:
+def test_a_study_whose_series_never_agree_with_its_instances_is_left_for_later(orthanc: OrthancServer) -> None:
     study = orthanc.upload(datasets.make_instance())
     with Proxy(orthanc.http_port) as proxy:
         connection = client.Orthanc(proxy.url, "orthanc", None)
@@ -160,7 +174,7 @@ def test_an_unknown_resource_is_said_to_be_missing(orthanc: OrthancServer) -> No
             connect(orthanc).resource(level, NOWHERE)
 
 
-def test_an_id_that_is_none_never_reaches_a_url(orthanc: OrthancServer) -> None:
+def test_an_id_that_is_not_one_never_reaches_a_url(orthanc: OrthancServer) -> None:
     with pytest.raises(OrthancFault):
         connect(orthanc).resource(Level.STUDY, "../system")
 
@@ -170,7 +184,7 @@ def test_a_port_where_nobody_listens_is_unavailable() -> None:
         client.Orthanc(f"http://127.0.0.1:{free_port()}", "orthanc", None).system()
 
 
-def test_a_wrong_password_is_refused_and_never_told(fresh_orthanc: Start) -> None:
+def test_a_wrong_password_is_refused_and_never_shown(fresh_orthanc: Start) -> None:
     server = fresh_orthanc(lua=(), users={"orthanc": "right"})
     assert connect(server, "right").system()["Version"]
     with pytest.raises(PasswordRefused) as caught:
@@ -215,12 +229,12 @@ def answering(text: bytes) -> Iterator[str]:
         b"",
     ],
 )
-def test_what_is_not_orthanc_is_no_orthanc(answer: bytes) -> None:
+def test_what_is_not_orthanc_is_not_taken_for_it(answer: bytes) -> None:
     with answering(answer) as url, pytest.raises((OrthancFault, OrthancUnavailable)):
         client.Orthanc(url, "orthanc", None).system()
 
 
-def test_all_studies_are_listed_with_what_tells_whether_they_changed(orthanc: OrthancServer) -> None:
+def test_all_studies_are_listed_with_what_shows_whether_they_changed(orthanc: OrthancServer) -> None:
     ids = {orthanc.upload_all(datasets.make_study(f"P{number}", series=1)) for number in range(3)}
     found = connect(orthanc).studies()
     assert {one.resource_id for one in found} == ids

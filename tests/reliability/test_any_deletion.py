@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from autorthanc_spool.run import wiring
 from autorthanc_spool.settings import load_settings
-from tests.actions.test_delete import ids, wake
 from tests.helpers import crash, datasets
+from tests.helpers.deletions import ids, wake
 from tests.helpers.site import Site
 
 SEQUENCES = int(os.environ.get("AUTORTHANC_TEST_SEQUENCES", "6"))

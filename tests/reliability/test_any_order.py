@@ -151,7 +151,7 @@ class AnyOrder(RuleBasedStateMachine):
             now = stored_files(orthanc, study)
             assert standing.count(now) + taken.count(now) >= 1, (study, context)
             assert standing.count(now) <= 1, (study, context)
-            # One folder of a study stands there, and it is the newest.
+            # One folder of a study is there, and it is the newest.
             assert sum(bool(tree.keys() & now.keys()) for tree in standing) <= 1, (study, context)
         for tree in [*standing, *taken, *(trees.read(folder) for folder in self.published("other"))]:
             assert set(tree.items()) <= self.ever_sent, context

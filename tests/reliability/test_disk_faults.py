@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,39 +14,23 @@ import pytest
 from autorthanc_spool.core import marker
 from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.core.states import Event, State
-from autorthanc_spool.run import wiring
+from autorthanc_spool.run import access, wiring
 from autorthanc_spool.run.doorbell import Doorbell
 from autorthanc_spool.run.loop import Runner
 from autorthanc_spool.settings import load_settings
 from autorthanc_spool.spool.spool import Spool
 from tests.helpers import datasets
+from tests.helpers.disks import fill_up, small_disk
+from tests.helpers.many import fill
 from tests.helpers.site import Site, stored_files
 from tests.helpers.waiting import wait_until
-from tests.spool.test_races import fill
 
 Once = Callable[[Site], None]
 NAME = "PAT1-FamilyPAT1-1"
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own, of this size; it needs root, and says so where there is none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 def remount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
-
-
-def fill_up(path: Path) -> None:
-    with path.open("wb", buffering=0) as ballast, suppress(OSError):
-        while True:
-            ballast.write(bytes(4096))
 
 
 def send(site: Site, patient: str = "PAT1", size: int = 16) -> str:
@@ -173,7 +156,7 @@ def test_a_spool_that_is_unmounted_for_a_while_is_waited_for_and_nothing_is_writ
     study = send(site)
     with site.processor():
         wait_until(lambda: (site.spool / "state" / "prune.json").exists(), 30, "it has done all that comes at start")
-        wait_until(lambda: not list((site.spool / "locks").iterdir()), 30, "it rests")
+        wait_until(lambda: site.leftovers() == [], 30, "it rests")
         site.spool.rename(site.root / "elsewhere")
         site.spool.mkdir()
         wait_until(lambda: " ERROR " in site.log_end(), 30, "it is noticed")
@@ -186,7 +169,7 @@ def test_a_spool_that_is_unmounted_for_a_while_is_waited_for_and_nothing_is_writ
     assert_published(site, study)
 
 
-def test_a_folder_of_the_spool_that_is_deleted_is_made_anew_and_listened_to(site: Site) -> None:
+def test_a_folder_of_the_spool_that_is_deleted_is_made_again_and_listened_to(site: Site) -> None:
     site.rule("all")
     study = send(site)
     with site.processor():
@@ -210,7 +193,7 @@ def test_lost_events_are_made_up_for_by_looking(site: Site) -> None:
     study = send(site)
     stop = threading.Event()
     settings = load_settings({}, site.environment, site.root)
-    parts = wiring.tools(settings, stop, wiring.make_spool(settings))
+    parts = wiring.tools(settings, stop, access.make_spool(settings))
     site.output.mkdir()
     doorbell = Deaf([parts.spool.directories.of(State.INCOMING)], polling_s=None)
     thread = threading.Thread(target=Runner(parts).run, args=(doorbell,))
@@ -263,7 +246,7 @@ def test_a_clock_that_is_set_back_keeps_no_marker_waiting(tmp_path: Path) -> Non
     assert next(spool.claims()).item.name == claim.item.name
 
 
-def test_thousands_of_markers_are_not_looked_through_anew_for_each(
+def test_thousands_of_markers_are_not_looked_through_again_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path / "spool", time.time)

@@ -13,9 +13,9 @@ from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.core.errors import StillArriving
 from autorthanc_spool.core.marker import new
 from autorthanc_spool.core.outcome import Problem
-from autorthanc_spool.orthanc import client as client
+from autorthanc_spool.orthanc import client, connections
 from autorthanc_spool.orthanc.answers import parse_last_update
-from autorthanc_spool.run import plan, wiring
+from autorthanc_spool.run import access, plan, wiring
 from autorthanc_spool.run.reconcile import reconcile
 from autorthanc_spool.settings import load_settings
 from tests.helpers import datasets
@@ -107,7 +107,7 @@ def test_a_stored_file_that_is_damaged_is_named_and_nothing_is_published(
 
 
 def test_what_can_never_be_read_is_not_brought_back_by_reconciliation(far_site: Site, proxy: Proxy, once: Once) -> None:
-    """The stored file is gone, and the rule asks for a tag that only stands there."""
+    """The stored file is gone, and the rule asks for a tag that is only there."""
     far_site.rule("all", Tags=[{"TagName": "SliceThickness", "Value": "1"}])
     once(far_site)
     far_site.touch(send(far_site, series=1, instances=1))
@@ -127,7 +127,7 @@ def test_what_can_never_be_read_is_not_brought_back_by_reconciliation(far_site: 
 def test_a_transfer_that_breaks_off_is_tried_again_and_leaves_nothing(
     far_site: Site, proxy: Proxy, once: Once, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(client, "READ_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(connections, "READ_TIMEOUT_S", 1.0)
     far_site.rule("all")
     study = send(far_site, series=1, instances=2, size=200)
     far_site.touch(study)
@@ -259,7 +259,7 @@ def test_another_database_at_the_same_address_is_known_as_such(
     site = Site(tmp_path / "site", orthanc)
     old = other.upload_all(datasets.make_study("OLD"))
     other.wait_stable(f"/studies/{old}", margin_s=2.5)
-    spool = wiring.make_spool(load_settings({}, site.environment, site.root))
+    spool = access.make_spool(load_settings({}, site.environment, site.root))
     first, second = (client.Orthanc(server.url, "", None) for server in (orthanc, other))
     send(site)
     sweep = reconcile(spool, first, 1, wiring.utc_now())
@@ -283,8 +283,8 @@ def test_a_bug_of_ours_fails_with_its_traceback_and_stops_nobody(
     site.rule("all")
     first, second = send(site), send(site, patient="PAT2")
 
-    def broken(resource: Any, *arguments: Any) -> Any:
-        return 1 / 0 if resource.resource_id == first else real(resource, *arguments)
+    def broken(facts: Any, *arguments: Any, **options: Any) -> Any:
+        return 1 / 0 if facts.resource.resource_id == first else real(facts, *arguments, **options)
 
     real = plan.make_plan
     monkeypatch.setattr(plan, "make_plan", broken)
@@ -303,9 +303,9 @@ def test_a_clock_of_orthanc_that_was_set_back_delays_a_study_by_one_stable_age(s
     came = parse_last_update(resource.last_update)
     now, found = came - timedelta(days=365), new(Level.STUDY, study, "reconcile", came)
     with pytest.raises(StillArriving) as caught:
-        plan.check_settled(resource, came, now, 300, found)
+        plan.check_stable(resource, came, now, 300, found)
     assert 300 <= caught.value.wait_s < 310
-    plan.check_settled(resource, came, now, 300, replace(found, error=Problem.of(caught.value)))
+    plan.check_stable(resource, came, now, 300, replace(found, error=Problem.of(caught.value)))
 
 
 def test_a_processor_killed_in_mid_download_leaves_its_work_to_the_next_one(far_site: Site, proxy: Proxy) -> None:

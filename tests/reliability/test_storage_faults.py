@@ -73,7 +73,7 @@ def test_a_directory_of_the_spool_that_is_removed_is_made_again(site: Site, fold
         site.wait_published("all")
 
 
-def test_two_thousand_markers_at_once_are_all_filed(site: Site) -> None:
+def test_two_thousand_markers_at_once_are_all_worked_through(site: Site) -> None:
     site.rule("all")
     study = send_and_touch(site)
     site.once()
@@ -81,6 +81,7 @@ def test_two_thousand_markers_at_once_are_all_filed(site: Site) -> None:
         name = f"20261123T212459Z-series-{number:08x}-7fce45ca-4f722f72-de2a24df-92abc740.json"
         (site.spool / "incoming" / name).write_text('{"source": "lua"}')
     with site.processor():
-        site.wait_states(done=2001, timeout_s=120)
+        # Of series that no rule asks for, nothing is left.
+        site.wait_states(done=1, timeout_s=120)
     assert site.tree("all", NAME) == stored_files(site.orthanc, study)
     assert site.leftovers() == []

@@ -7,24 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool.run import wiring
-from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
+from tests.helpers.dying import TOO_MANY, clear, work
 from tests.helpers.site import Site, stored_files
 
 NAME = "PAT1-FamilyPAT1-1"
-# More steps than any of these lives has: reaching it means that the child never finishes.
-TOO_MANY = 400
-
-
-def work(site: Site) -> Callable[[], object]:
-    settings = load_settings({}, {**site.environment, "AUTORTHANC_LOG_LEVEL": "error"}, site.root)
-    return lambda: wiring.run(settings, once=True)
 
 
 def crash_at_every_step(site: Site, prepare: Callable[[], None], check: Callable[[int], None]) -> int:
     """Prepare, die at step n, run to the end, check; for n = 1, 2, 3 … until nothing is left to die at."""
-    for step in range(1, TOO_MANY):
+    for step in crash.steps(TOO_MANY):
         prepare()
         died = crash.run_dying(step, work(site))
         crash.run_dying(TOO_MANY * 1000, work(site))
@@ -32,11 +24,6 @@ def crash_at_every_step(site: Site, prepare: Callable[[], None], check: Callable
         if not died:
             return step - 1
     raise AssertionError("it never comes to an end")
-
-
-def clear(site: Site) -> None:
-    for folder in (site.spool, site.output):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def assert_published_once(site: Site, study: str, step: int) -> None:
@@ -49,7 +36,7 @@ def assert_published_once(site: Site, study: str, step: int) -> None:
     assert outcome in ("published", "unchanged"), context
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_a_study_is_published_once_whenever_the_processor_dies(site: Site) -> None:
     site.rule("all")
     study = site.orthanc.upload_all(datasets.make_study(series=2, instances=2))
@@ -74,7 +61,7 @@ def test_a_study_is_published_once_whenever_the_processor_dies(site: Site) -> No
     assert crash_at_every_step(site, prepare, check) > 40
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_a_study_that_grew_is_replaced_once_whenever_the_processor_dies(site: Site) -> None:
     site.rule("all")
     study = site.orthanc.upload_all(datasets.make_study(series=1, instances=2))
@@ -110,13 +97,13 @@ def _know_inodes_of_copies(site: Site) -> None:
         path.write_text(json.dumps(content))
 
 
-def test_after_a_crash_the_intent_tells_that_the_consumer_may_have_it(site: Site, tmp_path: Path) -> None:
+def test_after_a_crash_the_intent_shows_that_the_consumer_may_have_it(site: Site, tmp_path: Path) -> None:
     """Twice only where the consumer took the folder before recovery looked; never zero times."""
     site.rule("all")
     study = site.orthanc.upload_all(datasets.make_study(series=1, instances=1))
     site.orthanc.wait_stable(f"/studies/{study}")
     taken = 0
-    for step in range(1, TOO_MANY):
+    for step in crash.steps(TOO_MANY):
         clear(site)
         site.touch(study)
         died = crash.run_dying(step, work(site))

@@ -1,24 +1,17 @@
 """Many processes on one spool: real ones, because a race between threads would prove nothing about flock."""
 
 import collections
-import hashlib
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from autorthanc_spool.core import marker
-from autorthanc_spool.core.dicom import Level
 from autorthanc_spool.core.states import State
 from autorthanc_spool.spool.spool import Spool
+from tests.helpers.many import fill
 
 CLAIMER = Path(__file__).with_name("claimer.py")
-
-
-def orthanc_id(number: int) -> str:
-    digest = hashlib.sha1(str(number).encode()).hexdigest()
-    return "-".join(digest[start : start + 8] for start in range(0, 40, 8))
 
 
 def run_claimers(root: Path, count: int) -> list[list[str]]:
@@ -28,14 +21,6 @@ def run_claimers(root: Path, count: int) -> list[list[str]]:
     barrier.touch()
     assert [claimer.wait(timeout=120) for claimer in claimers] == [0] * count
     return [note.read_text().splitlines() if note.exists() else [] for note in notes]
-
-
-def fill(spool: Spool, resources: int, markers_each: int = 1) -> None:
-    for number in range(resources):
-        for copy in range(markers_each):
-            name = f"20261123T{copy:06d}Z-study-{orthanc_id(number)}.json"
-            found = marker.Marker(Level.STUDY, orthanc_id(number), source="lua", event="StableStudy")
-            (spool.directories.of(State.INCOMING) / name).write_bytes(marker.dump(found))
 
 
 def test_eight_processes_claim_600_markers_each_once_and_leave_no_lock(tmp_path: Path) -> None:

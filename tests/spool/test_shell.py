@@ -13,6 +13,7 @@ from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.core.record import Entry, Record
 from autorthanc_spool.core.states import Event, State
 from autorthanc_spool.spool.directories import REST_S
+from autorthanc_spool.spool.names import Names
 from autorthanc_spool.spool.spool import Claim, Spool
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
@@ -192,7 +193,7 @@ def test_a_file_that_is_being_written_becomes_a_marker_when_it_is_complete(spool
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo"])
-def test_what_is_no_file_is_put_aside(spool: Spool, clock: Clock, kind: str) -> None:
+def test_what_is_not_a_file_is_put_aside(spool: Spool, clock: Clock, kind: str) -> None:
     path = spool.directories.of(State.INCOMING) / "x.json"
     path.mkdir() if kind == "directory" else os.mkfifo(path)
     clock.ahead_s = 3
@@ -252,7 +253,7 @@ def test_an_orphan_in_processing_is_due_at_once(spool: Spool) -> None:
     assert only_claim(spool).marker.deaths == 1
 
 
-def test_a_marker_that_is_worked_on_is_no_orphan(spool: Spool) -> None:
+def test_a_marker_that_is_worked_on_is_not_an_orphan(spool: Spool) -> None:
     drop(spool)
     claim = only_claim(spool)
     assert spool.recover() == []
@@ -300,7 +301,7 @@ def test_a_record_whose_marker_never_moved_is_dropped(spool: Spool) -> None:
 
 def test_people_move_markers_only_where_a_transition_leads(spool: Spool) -> None:
     drop(spool, state=State.FAILED)
-    held = spool.move(spool.directories.find(ID), Event.HOLD)
+    held = spool.move(Names(spool.directories).one(ID), Event.HOLD)
     assert held.state is State.HOLD
     back = spool.move(held, Event.RELEASE)
     assert back.state is State.INCOMING
@@ -310,7 +311,7 @@ def test_people_move_markers_only_where_a_transition_leads(spool: Spool) -> None
 
 def test_a_deleted_marker_leaves_a_refusal(spool: Spool) -> None:
     drop(spool)
-    spool.delete(spool.directories.find(NAME))
+    spool.delete(Names(spool.directories).one(NAME))
     assert states(spool) == {}
     assert spool.ledger.read(KEY).refused
 
@@ -320,18 +321,18 @@ def test_a_marker_that_is_worked_on_is_not_deleted(spool: Spool) -> None:
     claim = only_claim(spool)
     other = Spool(spool.root, time.time)
     with pytest.raises(SpoolError, match="being worked on"):
-        other.delete(other.directories.find(NAME), wait_s=0.1)
+        other.delete(Names(other.directories).one(NAME), wait_s=0.1)
     spool.file(claim, Event.FINISH, claim.marker)
 
 
 def test_a_marker_is_found_by_any_unique_part_of_its_name(spool: Spool) -> None:
     drop(spool)
     drop(spool, f"20261123T212459Z-study-{OTHER}.json", FROM_LUA.replace(ID, OTHER), State.FAILED)
-    assert spool.directories.find("1a4b").state is State.FAILED
+    assert Names(spool.directories).one("1a4b").state is State.FAILED
     with pytest.raises(UsageError, match="could be any of"):
-        spool.directories.find("study")
+        Names(spool.directories).one("study")
     with pytest.raises(UsageError, match="no marker's name"):
-        spool.directories.find("nothing")
+        Names(spool.directories).one("nothing")
 
 
 def test_an_empty_marker_rests_before_it_is_claimed(spool: Spool, clock: Clock) -> None:
@@ -353,7 +354,7 @@ def test_a_file_name_that_is_not_utf_8_stops_nobody(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize("target", ["nowhere", "/etc/hostname"])
-def test_a_link_is_no_marker(spool: Spool, clock: Clock, target: str) -> None:
+def test_a_link_is_not_a_marker(spool: Spool, clock: Clock, target: str) -> None:
     link = spool.directories.of(State.INCOMING) / f"study-{ID}.json"
     link.symlink_to(target)
     clock.ahead_s = REST_S + 0.1

@@ -1,4 +1,4 @@
-"""The audit log: what left is in it, whatever happens, and nothing leaves that it can't tell of."""
+"""The audit log: what left is in it, whatever happens, and nothing leaves that it can't record."""
 
 import gzip
 import hashlib
@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from tests.helpers import datasets
-from tests.helpers.site import Site
+from tests.helpers.site import Site, send_and_touch
 from tests.helpers.waiting import wait_until
-from tests.system.test_road import send_and_touch
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def keyed(site: Site, uid: str) -> str:
     return hmac.new(bytes.fromhex(key_file(site).read_text()), plain.encode(), hashlib.sha256).hexdigest()
 
 
-def test_a_line_tells_who_what_and_how_much_but_no_patient(site: Site, log: Path) -> None:
+def test_a_line_says_who_what_and_how_much_but_no_patient(site: Site, log: Path) -> None:
     site.rule("all")
     study = send_and_touch(site, *datasets.make_study(series=2, instances=3))
     site.once()
@@ -115,7 +114,7 @@ def test_without_its_log_nothing_leaves_until_it_is_back(site: Site, log: Path) 
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo"])
-def test_what_is_no_file_is_no_audit_log(site: Site, log: Path, kind: str) -> None:
+def test_what_is_not_a_file_is_not_an_audit_log(site: Site, log: Path, kind: str) -> None:
     site.rule("all")
     log.mkdir() if kind == "directory" else os.mkfifo(log)
     send_and_touch(site, *datasets.make_study())
@@ -253,6 +252,6 @@ def test_a_line_that_the_ledger_owed_before_there_was_a_key_gets_the_keyed_hash(
     assert plain not in log.read_text()
 
 
-def test_what_is_no_uid_and_a_site_without_a_log_are_said(site: Site) -> None:
+def test_what_is_not_a_uid_and_a_site_without_a_log_are_said(site: Site) -> None:
     assert "takes a UID" in site.run("audit", "--study", "DOE^JANE", expect=2).stderr
     assert "AUTORTHANC_AUDIT_LOG" in site.run("audit", "--study", "1.2.3", expect=2).stderr

@@ -54,7 +54,7 @@ def shell(script: str) -> list[str]:
     return ["/bin/sh", "-c", script]
 
 
-def test_both_streams_are_shown_before_the_end_is_told(recorder: Recorder, events: SimpleQueue[Event]) -> None:
+def test_both_streams_are_shown_before_the_end_is_reported(recorder: Recorder, events: SimpleQueue[Event]) -> None:
     Child("one", shell("echo out; echo err >&2; exit 3"), os.environ, events, recorder.show)
     assert events.get(timeout=DEADLINE_S) == Ended("one", 3)
     assert recorder.lines == ["out", "err"]

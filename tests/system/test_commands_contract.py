@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import datasets
-from tests.helpers.site import Site
-from tests.system.test_road import send
+from tests.helpers.site import Site, send
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 OTHER = "1b4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
@@ -66,7 +65,7 @@ def test_what_needs_no_orthanc_works_without_it(site: Site, arguments: list[str]
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_usage_is_2_and_told_on_standard_error(site: Site, arguments: list[str], says: str) -> None:
+def test_wrong_usage_is_2_and_reported_on_standard_error(site: Site, arguments: list[str], says: str) -> None:
     done = site.run(*arguments, expect=2)
     assert says in done.stderr
     assert done.stdout == ""
@@ -98,7 +97,7 @@ def test_a_marker_that_is_named_twice_is_moved_once(site: Site) -> None:
     assert site.run("delete", "b-study", f"b-study-{ID}").stdout.count("incoming/") == 1
 
 
-def test_where_a_move_leads_nowhere_is_told(site: Site) -> None:
+def test_where_a_move_leads_nowhere_is_said(site: Site) -> None:
     marker(site, f"a-study-{ID}")
     assert "requeue isn't possible there" in site.run("requeue", ID, expect=2).stderr
     assert "release isn't possible there" in site.run("release", ID, expect=2).stderr

@@ -6,14 +6,18 @@ import resource
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autorthanc_spool.core.pulse import Pulse
 from autorthanc_spool.doctor import folders, probe
-from autorthanc_spool.run import wiring
+from autorthanc_spool.monitor.heartbeat import Heartbeat
+from autorthanc_spool.run import access, wiring
 from autorthanc_spool.settings import load_settings
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import LUA_SCRIPT, OrthancServer, free_port
@@ -25,15 +29,28 @@ USERS = {"orthanc": "correct-horse-battery"}
 Findings = dict[str, list[dict[str, str]]]
 
 
-def doctor(site: Site, *options: str, expect: int = 0) -> Findings:
-    """Run it; give its findings by what was looked at."""
-    done = site.run("doctor", "--json", *options, expect=expect)
+@contextmanager
+def living(site: Site) -> Iterator[None]:
+    """Show a processor as living: this process."""
+    site.make_spool()
+    heartbeat = Heartbeat(site.spool, Pulse(time.monotonic))
+    heartbeat.begin()
+    try:
+        yield
+    finally:
+        heartbeat.end()
+
+
+def doctor(site: Site, *options: str, expect: int = 0, is_alone: bool = False) -> Findings:
+    """Run it, beside a living processor unless it is alone; give its findings by what was looked at."""
+    with nullcontext() if is_alone else living(site):
+        done = site.run("doctor", "--json", *options, expect=expect)
     found: Findings = {}
     for line in done.stdout.splitlines():
         finding = json.loads(line)
-        assert set(finding) == {"severity", "what", "text", "mend"}
+        assert set(finding) == {"severity", "what", "text", "fix"}
         # Where the processor says the same, its sentence holds the fix.
-        assert finding["severity"] == "ok" or finding["mend"] or any(mark in finding["text"] for mark in ";."), finding
+        assert finding["severity"] == "ok" or finding["fix"] or any(mark in finding["text"] for mark in ";."), finding
         found.setdefault(finding["what"], []).append(finding)
     return found
 
@@ -82,7 +99,7 @@ def test_a_site_as_it_should_be_is_all_right_after_a_probe(secured: Site) -> Non
     assert {"remote access", "clocks", "time zone", "Lua script"} <= found.keys()
 
 
-def test_each_finding_is_one_line_with_its_mend(site: Site) -> None:
+def test_each_finding_is_one_line_with_its_fix(site: Site) -> None:
     done = site.run("doctor", expect=None)
     assert all(line.startswith(("ok       ", "warning  ", "broken   ")) for line in done.stdout.splitlines())
     assert "; fix: " in done.stdout
@@ -114,17 +131,19 @@ def test_a_script_that_overrides_ours_is_found_by_the_probe(
     site.rule("all")
     found = doctor(site, "--probe", expect=1)
     assert severities(found, "Lua script") == {"broken"}
-    assert "LuaScripts" in found["Lua script"][0]["mend"]
+    assert "LuaScripts" in found["Lua script"][0]["fix"]
     assert server.get("/studies") == []
     assert site.states() == {}
 
 
-def test_a_stable_age_that_is_not_orthanc_s_is_told(site: Site, fresh_orthanc: Callable[..., OrthancServer]) -> None:
+def test_a_stable_age_that_is_not_orthanc_s_is_reported(
+    site: Site, fresh_orthanc: Callable[..., OrthancServer]
+) -> None:
     site.orthanc = fresh_orthanc(lua=(), stable_age_s=300)
     site.variables["ORTHANC_STABLE_AGE"] = "1"
     found = doctor(site, "--probe", expect=1)
     assert "didn't become stable" in found["Lua script"][0]["text"]
-    assert "ORTHANC_STABLE_AGE" in found["Lua script"][0]["mend"]
+    assert "ORTHANC_STABLE_AGE" in found["Lua script"][0]["fix"]
 
 
 def test_markers_of_what_became_stable_are_evidence(secured: Site) -> None:
@@ -177,7 +196,7 @@ def test_a_known_user_beside_our_own_is_found(site: Site, fresh_orthanc: Callabl
     assert "alice" in found["credentials"][0]["text"]
 
 
-def test_an_open_door_is_told(site: Site, fresh_orthanc: Callable[..., OrthancServer]) -> None:
+def test_an_open_door_is_reported(site: Site, fresh_orthanc: Callable[..., OrthancServer]) -> None:
     site.orthanc = fresh_orthanc(lua=(), config={"RemoteAccessAllowed": True, "ExecuteLuaEnabled": True})
     site.rule("all")
     site.variables["ORTHANC_AUTHENTICATION_ENABLED"] = "true"
@@ -196,7 +215,7 @@ def test_an_open_door_is_told(site: Site, fresh_orthanc: Callable[..., OrthancSe
         ({"AcceptedTransferSyntaxes": ["1.2.840.10008.1.2.1"]}, "some transfer syntaxes"),
     ],
 )
-def test_an_orthanc_that_refuses_part_of_a_study_is_told(
+def test_an_orthanc_that_refuses_part_of_a_study_is_reported(
     tmp_path: Path, fresh_orthanc: Callable[..., OrthancServer], config: dict[str, Any], refused: str
 ) -> None:
     site = Site(tmp_path / "site", fresh_orthanc(config=config))
@@ -205,10 +224,10 @@ def test_an_orthanc_that_refuses_part_of_a_study_is_told(
     (finding,) = doctor(site)["DICOM"]
     assert finding["severity"] == "warning"
     assert refused in finding["text"]
-    assert "UnknownSopClassAccepted" in finding["mend"]
+    assert "UnknownSopClassAccepted" in finding["fix"]
 
 
-def test_an_orthanc_whose_dicom_port_cannot_be_reached_is_told_as_unknown(
+def test_an_orthanc_whose_dicom_port_cannot_be_reached_is_reported_as_unknown(
     tmp_path: Path, fresh_orthanc: Callable[..., OrthancServer]
 ) -> None:
     site = Site(tmp_path / "site", fresh_orthanc(config={"DicomServerEnabled": False}))
@@ -227,7 +246,7 @@ def test_with_orthanc_away_nothing_is_said_of_what_only_it_knows(secured: Site) 
         assert "not known" in finding["text"]
 
 
-def test_a_deleted_marker_is_no_fault_of_lua(secured: Site) -> None:
+def test_a_deleted_marker_is_not_a_fault_of_lua(secured: Site) -> None:
     study = secured.orthanc.upload(datasets.make_instance())
     secured.orthanc.wait_stable(f"/studies/{study}")
     wait_until(lambda: secured.markers("incoming"), 20, "Lua has written the marker")
@@ -236,7 +255,7 @@ def test_a_deleted_marker_is_no_fault_of_lua(secured: Site) -> None:
     assert "none has a marker" not in str(doctor(secured)["Lua script"])
 
 
-def test_what_lies_among_the_markers_and_is_none_is_told(secured: Site) -> None:
+def test_what_lies_among_the_markers_and_is_not_one_is_reported(secured: Site) -> None:
     incoming = secured.spool / "incoming"
     for name in ("Müller^Eva.txt", "folder", ".left.json", "study.json.tmp"):
         path = incoming / name
@@ -248,20 +267,20 @@ def test_what_lies_among_the_markers_and_is_none_is_told(secured: Site) -> None:
     assert "ller" not in str(told)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 def test_a_spool_that_is_mounted_read_only_is_named_as_such_and_once(secured: Site) -> None:
+    assert os.geteuid() == 0, "only root may mount; run the tests as root"
     subprocess.run(["mount", "--bind", secured.spool, secured.spool], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", secured.spool], check=True)
-        found = doctor(secured, expect=1)
+        found = doctor(secured, expect=1, is_alone=True)
     finally:
         subprocess.run(["umount", secured.spool], check=True)
     said = [one for many in found.values() for one in many if "read-only" in one["text"]]
     assert [one["what"] for one in said] == ["spool"]
-    assert "mount it writable" in said[0]["mend"]
+    assert "mount it writable" in said[0]["fix"]
 
 
-def test_an_orthanc_in_another_time_zone_is_told(
+def test_an_orthanc_in_another_time_zone_is_reported(
     site: Site, fresh_orthanc: Callable[..., OrthancServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server's own environment says UTC; a wrapper of the program sets another zone after it.
@@ -274,19 +293,19 @@ def test_an_orthanc_in_another_time_zone_is_told(
     site.orthanc = fresh_orthanc(lua=(), users=USERS)
     found = doctor(site)
     assert "+330 min" in found["time zone"][0]["text"]
-    assert "TZ=UTC" in found["time zone"][0]["mend"]
+    assert "TZ=UTC" in found["time zone"][0]["fix"]
 
 
-def test_an_open_spool_is_told_with_the_command_that_closes_it(secured: Site) -> None:
+def test_an_open_spool_is_reported_with_the_command_that_closes_it(secured: Site) -> None:
     (secured.spool / "done").chmod(0o2775)
     (secured.spool / "ledger").chmod(0o2770)
     (secured.spool / "incoming").chmod(0o750)
     found = doctor(secured)
-    mends = [one["mend"] for one in found["spool"] if one["severity"] == "warning" and "chmod" in one["mend"]]
-    assert len(mends) == 3
-    for mend in mends:
-        subprocess.run(mend, shell=True, check=True)
-    assert not [one for one in doctor(secured)["spool"] if "chmod" in one["mend"]]
+    commands = [one["fix"] for one in found["spool"] if one["severity"] == "warning" and "chmod" in one["fix"]]
+    assert len(commands) == 3
+    for command in commands:
+        subprocess.run(command, shell=True, check=True)
+    assert not [one for one in doctor(secured)["spool"] if "chmod" in one["fix"]]
 
 
 def test_an_output_that_is_gone_is_broken(secured: Site) -> None:
@@ -302,12 +321,12 @@ def test_a_rule_s_folder_that_is_a_link_is_broken(secured: Site) -> None:
     assert severities(doctor(secured, expect=1), "output") >= {"broken"}
 
 
-def test_a_broken_rule_is_told(secured: Site) -> None:
+def test_a_broken_rule_is_reported(secured: Site) -> None:
     (secured.rules / "bad.json").write_text("{")
-    assert "check" in doctor(secured, expect=1)["rules"][0]["mend"]
+    assert "check" in doctor(secured, expect=1)["rules"][0]["fix"]
 
 
-def test_a_destination_that_orthanc_does_not_know_is_told(
+def test_a_destination_that_orthanc_does_not_know_is_reported(
     site: Site, fresh_orthanc: Callable[..., OrthancServer]
 ) -> None:
     site.orthanc = fresh_orthanc(lua=(), users=USERS, config={"DicomModalities": {"PACS": ["PACS", "127.0.0.1", 104]}})
@@ -324,9 +343,9 @@ def test_an_audit_log_that_cannot_be_written_is_broken(secured: Site) -> None:
     assert "AUTORTHANC_AUDIT_LOG" in found["audit log"][0]["text"]
 
 
-def test_a_machine_that_has_no_inotify_left_is_told(secured: Site) -> None:
+def test_a_machine_that_has_no_inotify_left_is_reported(secured: Site) -> None:
     settings = load_settings({}, secured.environment, secured.root)
-    parts = wiring.tools(settings, threading.Event(), wiring.find_spool(settings))
+    parts = wiring.tools(settings, threading.Event(), access.find_spool(settings))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
     try:
@@ -334,7 +353,7 @@ def test_a_machine_that_has_no_inotify_left_is_told(secured: Site) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert finding.severity == "warning"
-    assert "AUTORTHANC_OBSERVER=polling" in finding.mend
+    assert "AUTORTHANC_OBSERVER=polling" in finding.fix
     secured.variables["AUTORTHANC_OBSERVER"] = "polling"
     assert severities(doctor(secured), "events") == {"ok"}
 

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from autorthanc_spool.run import wiring
+from autorthanc_spool.run import access, wiring
 from autorthanc_spool.run.prune import Pruned, prune
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
-from tests.helpers.site import Site
-from tests.spool.test_crashes import TOO_MANY, clear, work
-from tests.system.test_road import send, send_and_touch
+from tests.helpers.dying import TOO_MANY, clear, work
+from tests.helpers.site import Site, send, send_and_touch
 
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 PUBLISHED = {"all": {"outcome": "published", "path": "all/PAT1-FamilyPAT1-1"}}
@@ -39,7 +38,7 @@ def record(site: Site, age_days: int, name: str, outcomes: dict[str, Any]) -> Pa
 def tools(site: Site, ahead: timedelta = timedelta()) -> Tools:
     settings = load_settings({}, site.environment, site.root)
     return replace(
-        wiring.tools(settings, threading.Event(), wiring.make_spool(settings)), clock=lambda: datetime.now(UTC) + ahead
+        wiring.tools(settings, threading.Event(), access.make_spool(settings)), clock=lambda: datetime.now(UTC) + ahead
     )
 
 
@@ -65,7 +64,7 @@ def test_records_go_by_age_and_earlier_where_no_rule_matched(site: Site) -> None
     assert f"done/{days_ago(8)}: 1 records of what no rule matched" in done.stdout
 
 
-def test_zero_keeps_records_for_ever(site: Site) -> None:
+def test_zero_keeps_records_without_limit(site: Site) -> None:
     site.variables |= {"AUTORTHANC_DONE_RETENTION_DAYS": "0", "AUTORTHANC_DONE_UNMATCHED_RETENTION_DAYS": "0"}
     kept = [record(site, 4000, "a", PUBLISHED), record(site, 4000, "b", {})]
     done = site.run("prune")
@@ -84,7 +83,7 @@ def test_what_a_person_put_into_done_is_left_alone(site: Site) -> None:
     assert other.is_dir()
 
 
-def test_a_dry_run_tells_and_removes_nothing(site: Site) -> None:
+def test_a_dry_run_says_what_and_removes_nothing(site: Site) -> None:
     old = record(site, 100, "a", PUBLISHED)
     done = site.run("prune", "--dry-run", "--json")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [
@@ -218,7 +217,7 @@ def test_a_working_folder_that_took_the_place_of_ours_is_left_alone(site: Site) 
     assert (left / "theirs").exists()
 
 
-def test_an_output_that_is_gone_is_told_and_the_rest_is_pruned(site: Site) -> None:
+def test_an_output_that_is_gone_is_reported_and_the_rest_is_pruned(site: Site) -> None:
     site.rule("all")
     site.once()
     old = record(site, 100, "a", PUBLISHED)
@@ -228,7 +227,7 @@ def test_an_output_that_is_gone_is_told_and_the_rest_is_pruned(site: Site) -> No
     assert "the output folder" in done.stderr
 
 
-def test_status_tells_sizes_room_and_how_long_records_are_kept(site: Site) -> None:
+def test_status_shows_sizes_room_and_how_long_records_are_kept(site: Site) -> None:
     site.rule("all")
     send_and_touch(site, datasets.make_instance())
     site.once()

@@ -12,8 +12,7 @@ import pytest
 
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer
-from tests.helpers.site import Site
-from tests.system.test_road import send
+from tests.helpers.site import Site, send
 
 BRAIN = [{"TagName": "StudyDescription", "Value": "brain"}]
 
@@ -124,7 +123,7 @@ def test_copies_are_left_out_where_the_rule_says_so(site: Site) -> None:
     assert site.run("replay", "originals", "--dry-run").stdout == f"study {study}\n"
 
 
-def test_a_rule_that_cannot_run_is_told_with_the_mend(site: Site) -> None:
+def test_a_rule_that_cannot_run_is_reported_with_the_fix(site: Site) -> None:
     site.rule("brain")
     site.rule("asleep", IsActive=False)
     (site.rules / "broken.json").write_text("{")
@@ -137,10 +136,10 @@ def test_a_rule_that_cannot_run_is_told_with_the_mend(site: Site) -> None:
     assert site.states() == {}
 
 
-def test_days_that_are_none_are_told(site: Site) -> None:
+def test_days_that_are_not_days_are_reported(site: Site) -> None:
     site.rule("brain")
     assert "--since takes a day" in site.run("replay", "brain", "--since", "yesterday", expect=2).stderr
-    assert "'2026-02-30' is none" in site.run("replay", "brain", "--until", "2026-02-30", expect=2).stderr
+    assert "'2026-02-30' is not one" in site.run("replay", "brain", "--until", "2026-02-30", expect=2).stderr
     wrong = site.run("replay", "brain", "--since", "2026-03-01", "--until", "2026-02-01", expect=2)
     assert "nothing can lie between" in wrong.stderr
 
@@ -180,7 +179,7 @@ def on_a_terminal(site: Site, *arguments: str) -> str:
         while chunk := os.read(ours, 4096):
             shown += chunk
     except OSError:
-        # The other end was closed: Linux tells it by EIO.
+        # The other end was closed: Linux says so by EIO.
         pass
     os.close(ours)
     assert process.wait(60) == 0, shown
@@ -199,7 +198,7 @@ def test_hundreds_of_studies_need_little_memory(
     program = (
         "import sys; from autorthanc_spool.commands.main import _exit_code\n"
         "code = _exit_code(['replay', 'all'])\n"
-        # The peak that rusage tells is at least that of the process which started this one.
+        # The peak that rusage gives is at least that of the process which started this one.
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
         "print(peak.split()[1], file=sys.stderr); sys.exit(code)"
     )

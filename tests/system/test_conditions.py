@@ -1,7 +1,6 @@
 """What a condition asks, on a real Orthanc: every file that says it, not only the first, and text of any length."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,59 +8,12 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from tests.helpers import datasets, dicom_net
+from tests.helpers import datasets
+from tests.helpers.conditions import DOSE_REPORT, arrived, dose_report, explained, publishing, requests, tag
 from tests.helpers.orthanc_server import OrthancServer
-from tests.helpers.proxy import Proxy
 from tests.helpers.site import Site
 
-DOSE_REPORT = "1.2.840.10008.5.1.4.1.1.88.67"
-PIXELS = (
-    "PixelData", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
-    "HighBit", "PixelRepresentation",
-)  # fmt: skip
 LONG = "x" * 300
-
-
-def dose_report(**keywords: Any) -> bytes:
-    words = {"SOPClassUID": DOSE_REPORT, "Modality": "SR", "StudyDescription": "Dose report"}
-    return datasets.make_instance(series=9, **{**words, **dict.fromkeys(PIXELS), **keywords})
-
-
-def tag(name: str, value: str) -> dict[str, str]:
-    return {"TagName": name, "Value": value}
-
-
-def arrived(orthanc: OrthancServer, files: list[bytes], by: str = "REST") -> str:
-    """Have files arrive in this order; give the ID of their study, stable."""
-    if by == "C-STORE":
-        for data in files:
-            dicom_net.store(orthanc.dicom_port, [data])
-    else:
-        orthanc.upload_all(files)
-    (study,) = orthanc.get("/studies")
-    orthanc.wait_stable(f"/studies/{study}")
-    return str(study)
-
-
-def publishing(site: Site, resource_id: str, level: str = "study") -> list[str]:
-    """The names of the rules that published something."""
-    site.touch(resource_id, level)
-    site.once()
-    return sorted(path.name for path in site.output.iterdir() if path.is_dir() and list(path.iterdir()))
-
-
-def explained(site: Site, level: str, resource_id: str) -> dict[str, Any]:
-    lines = site.run("explain", level, resource_id, "--json").stdout.splitlines()
-    return {one["rule"]: one for one in map(json.loads, lines)}
-
-
-def requests(site: Site, orthanc: OrthancServer, resource_id: str, level: str = "study") -> list[str]:
-    """What is asked of Orthanc to judge a resource, without the IDs."""
-    with Proxy(orthanc.http_port) as proxy:
-        site.variables["ORTHANC_URL"] = proxy.url
-        site.run("explain", level, resource_id)
-        del site.variables["ORTHANC_URL"]
-        return [line.split()[1].replace(resource_id, "ID") for line in proxy.requests]
 
 
 @pytest.mark.parametrize("by", ["REST", "C-STORE"])
@@ -184,11 +136,50 @@ def test_private_text_is_found_in_every_transfer_syntax(site: Site, orthanc: Ort
     site.rule("short", Tags=[tag("0019,1002", "trial-8")])
     site.rule("public", Tags=[tag("ImageComments", "trial-7"), tag("ReferencedFrameNumber", "98\\99")])
     if syntax != ImplicitVRLittleEndian:
-        # There, nothing tells that they are numbers.
+        # There, nothing says that they are numbers.
         site.rule("numbers", Tags=[tag("0019,1004", "1.5")])
     data = datasets.make_instance(ImageComments=f"{LONG} TRIAL-7", ReferencedFrameNumber=list(range(100)))
     study = arrived(orthanc, [with_elements(data, syntax, **PRIVATE)])
     assert publishing(site, study) == sorted(path.stem for path in site.rules.glob("*.json"))
+
+
+# Tag, value in the file, what equals it, and what doesn't.
+MEANINGS: list[tuple[str, Any, list[str], list[str]]] = [
+    ("SliceThickness", "1.50 ", ["1.5", "1.50", "15e-1"], ["1.51", "15"]),
+    ("SeriesNumber", "007", ["7", "+7", "7.0"], ["70", "0"]),
+    ("Rows", 16, ["16", "16.0", "1.6e1"], ["160", "6"]),
+    ("PixelIntensityRelationshipSign", -1, ["-1", "-1.0"], ["1"]),
+    ("DiffusionBValue", 0.1, ["0.1", ".10"], ["0.10000001"]),
+    ("RecommendedDisplayFrameRateInFloat", 12.1, ["12.1", "12.10"], ["12.2"]),
+    ("ExposureTimeInms", 2.5, ["2.50"], ["2.05"]),
+    ("DetectorActiveDimensions", ["0.5", "0.60"], ["0.6", "0.50", "0.5\\0.6"], ["0.6\\0.5"]),
+    ("BeatRejectionFlag", "Y", ["y"], ["N"]),
+    ("AcquisitionDate", "20260102", ["2026-01-02", "20260102", "2026.01.02"], ["2026-01-03"]),
+    ("AcquisitionTime", "0930", ["09:30", "093000", "09:30:00.000", "0930"], ["09:31", "09"]),
+    ("AcquisitionDateTime", "20260102093000", ["202601020930"], ["20260102"]),
+    (
+        "OperatorsName",
+        ["Doe^Jane=山田^太郎", "Roe^R"],
+        ["doe^jane", "山田^太郎", "roe^r^^", "Doe^Jane=山田^太郎"],
+        ["Doe"],
+    ),
+    ("ContrastBolusAgent", "Größe", ["GRO\u0308SSE", "größe", "Grösse"], ["Grosse"]),
+    ("ImageType", ["ORIGINAL", "PRIMARY"], ["primary", "original\\primary"], ["primary\\original", "prim"]),
+    ("PatientAge", "018Y", ["018Y", "018y"], ["18"]),
+    ("FrameOfReferenceUID", "1.2.3", ["1.2.3"], ["1.2"]),
+    ("EchoNumbers", ["1", "02"], ["1", "2", "1\\2"], ["12"]),
+]
+
+
+def test_values_equal_by_what_they_mean_as_orthanc_writes_them(site: Site, orthanc: OrthancServer) -> None:
+    values = {tag_name: value for tag_name, value, _, _ in MEANINGS}
+    study = arrived(orthanc, [datasets.make_instance(SpecificCharacterSet="ISO_IR 192", **values)])
+    expected = {}
+    for tag_name, _, equal, unequal in MEANINGS:
+        for at, wanted in enumerate([*equal, *unequal]):
+            site.rule(f"{tag_name}-{at}", Tags=[{"TagName": tag_name, "Equals": wanted}])
+            expected[f"{tag_name}-{at}"] = at < len(equal)
+    assert {name: one["matches"] for name, one in explained(site, "study", study).items()} == expected
 
 
 def test_binary_values_stay_out_of_reach(site: Site, orthanc: OrthancServer) -> None:
@@ -212,7 +203,7 @@ def test_a_stored_file_that_cannot_be_read_for_its_text_is_tried_again(site: Sit
     path.write_bytes(data)
 
 
-def test_what_stands_in_no_file_is_computed(site: Site, orthanc: OrthancServer) -> None:
+def test_what_is_in_no_file_is_computed(site: Site, orthanc: OrthancServer) -> None:
     for name, keyword, value in (
         ("a", "ModalitiesInStudy", "CT"), ("b", "NumberOfStudyRelatedInstances", "4"),
         ("c", "NumberOfStudyRelatedSeries", "2"), ("d", "NumberOfSeriesRelatedInstances", "3"),

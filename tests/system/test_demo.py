@@ -40,7 +40,7 @@ def result_of(process: subprocess.Popen[str]) -> tuple[str, str]:
     return process.communicate(timeout=DEADLINE_S)
 
 
-def test_the_demonstration_publishes_tells_and_cleans_up(started: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_the_demonstration_publishes_says_so_and_cleans_up(started: subprocess.Popen[str], tmp_path: Path) -> None:
     output, errors = result_of(started)
     assert (started.returncode, errors) == (0, "")
     assert output.count(".dcm ") == IMAGES

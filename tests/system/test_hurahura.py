@@ -18,7 +18,7 @@ def test_hurahura_loads_every_published_study_once_and_whole(live_site: Site, tm
             dicom_net.store(live_site.orthanc.dicom_port, datasets.make_study("P1", "7", series=2, instances=3))
             dicom_net.store(live_site.orthanc.dicom_port, datasets.make_study("P2", "8", series=1, instances=2))
             watcher.wait_loaded(2)
-            live_site.wait_states(done=5)
+            live_site.wait_states(done=2)
             assert watcher.errors() == []
             assert watcher.log.count("FINISHED PROCESSING") == 2
     sent = [
@@ -45,7 +45,7 @@ def test_hurahura_takes_an_archive_up(live_site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("action", ["ANONYMISE", ["ANONYMISE", "ZIP"]], ids=["folder", "archive"])
-def test_hurahura_takes_up_what_tells_no_time(live_site: Site, tmp_path: Path, action: str | list[str]) -> None:
+def test_hurahura_takes_up_what_shows_no_time(live_site: Site, tmp_path: Path, action: str | list[str]) -> None:
     live_site.rule("trial", Action=action)
     with live_site.processor():
         wait_until(lambda: (live_site.output / "trial").is_dir(), 20, "the rule's folder is made")

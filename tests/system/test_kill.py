@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from autorthanc_spool.output.working import working_name
 from tests.helpers import datasets
 from tests.helpers.site import Site, stored_files
 from tests.helpers.waiting import wait_until
@@ -25,12 +26,15 @@ def test_an_export_of_500_instances_survives_kill_9_at_any_moment(site: Site) ->
     expected = stored_files(site.orthanc, study)
     assert len(expected) == INSTANCES
     published = site.output / "all" / NAME
-    working = published.with_name(f"{NAME}.WORKING")
     site.touch(study)
-    for moment in sorted(random.sample(range(INSTANCES), 4)):
+    for takeovers, moment in enumerate(sorted(random.sample(range(INSTANCES), 4))):
+        # Each gets one of its own: that of the former process may still be written to, if it isn't really dead.
+        working = published.with_name(working_name(NAME, takeovers))
         processor = site.start_processor()
         wait_until(
-            lambda moment=moment: files_in(working) > moment or published.exists(), 60, f"{moment} files are written"
+            lambda working=working, moment=moment: files_in(working) > moment or published.exists(),
+            60,
+            f"{moment} files are written",
         )
         processor.kill()
         processor.wait()

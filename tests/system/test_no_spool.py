@@ -13,7 +13,7 @@ ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 LOOKING = [
     ("status",), ("list",), ("show", ID), ("requeue", "--failed"), ("hold", ID), ("release", ID), ("delete", ID),
     ("enqueue", "study", ID), ("check",), ("explain", "study", ID), ("replay", "all", "--dry-run"), ("reconcile",),
-    ("prune", "--dry-run"), ("doctor",), ("reidentify", "X", "--rule", "all"),
+    ("prune", "--dry-run"), ("doctor",), ("reidentify", "X", "--rule", "all"), ("find", ID), ("announce",),
 ]  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def test_a_site_that_isnt_there_is_said(site: Site) -> None:
 def test_a_path_of_an_option_is_meant_from_the_shell(site: Site, tmp_path: Path) -> None:
     site.rule("all")
     site.once()
+    (site.root / ".env").touch()
     elsewhere = Site(tmp_path / "elsewhere", site.orthanc, has_spool=False)
     (elsewhere.root / "mine").symlink_to(site.spool)
     found = json.loads(elsewhere.run("status", "--site", str(site.root), "--spool", "mine", "--json").stdout)

@@ -15,8 +15,8 @@ from autorthanc_spool.settings.variables import NAMES
 from tests.helpers import datasets
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_until
-from tests.system.test_up import Site as WholeSite
-from tests.system.test_up import parent_of
+from tests.helpers.whole_site import Site as WholeSite
+from tests.helpers.whole_site import parent_of
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("autorthanc-spool")
@@ -31,10 +31,12 @@ raise SystemExit(99)
 
 ARGUMENTS = {
     "check": [],
+    "completion": ["bash"],
     "delete": [ID],
     "demo": ["--help"],
     "enqueue": ["study", ID],
     "explain": ["study", ID],
+    "find": [ID],
     "hold": [ID],
     "init": ["laid-out"],
     "reidentify": ["PSEUDONYM", "--rule", "all"],

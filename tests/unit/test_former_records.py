@@ -75,7 +75,7 @@ def test_a_marker_that_waits_for_the_folder_of_rules_had_another_kind() -> None:
     assert Problem("Unavailable", "the folder of rules can't be read").wakes_on is Cause.RULES
 
 
-def test_what_was_done_is_told_as_before() -> None:
+def test_what_was_done_is_said_as_before() -> None:
     (withheld,) = read("done-anonymised-one-withheld").outcomes.values()
     assert withheld.sentence == "published 1 of 2 files, 1 withheld"
     (deleted,) = read("done-deleted-from-orthanc").outcomes.values()
@@ -86,7 +86,7 @@ def test_what_was_done_is_told_as_before() -> None:
 
 
 @pytest.mark.parametrize("path", REJECTED, ids=name)
-def test_a_rejected_file_tells_why_and_is_rejected_again(path: Path) -> None:
+def test_a_rejected_file_says_why_and_is_rejected_again(path: Path) -> None:
     data = path.read_bytes()
     assert marker.recorded_reason(data)
     assert marker.filed_path(data).startswith("failed/")

@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pydicom.sr.codedict import Collection
 
 from autorthanc_spool.actions import WORDS
 from autorthanc_spool.core.dicom import Level, Resource, Series
-from autorthanc_spool.rules import Problem, hopeless, judge, parse_rule, terms
+from autorthanc_spool.rules import Facts, Problem, hopeless, judge, parse_rule, terms
 
 
 def warnings(*conditions: tuple[str, str], known: frozenset[str] | None = None, **fields: Any) -> tuple[Problem, ...]:
@@ -63,7 +64,9 @@ def warnings(*conditions: tuple[str, str], known: frozenset[str] | None = None, 
         ("StudyDate", "20260102-20260109", "YYYYMMDD"),
     ],
 )
-def test_a_hopeless_condition_is_told_with_its_place_and_what_to_write(tag_name: str, value: str, told: str) -> None:
+def test_a_hopeless_condition_is_reported_with_its_place_and_what_to_write(
+    tag_name: str, value: str, told: str
+) -> None:
     (found,) = warnings((tag_name, value))
     assert told in str(found)
     assert found.line == (6 if found.field == "Tags[0].TagName" else 7)
@@ -105,7 +108,7 @@ def test_a_condition_that_a_valid_file_can_pass_is_not_warned_of(tag_name: str, 
     assert warnings((tag_name, "")) == ()
 
 
-def test_each_condition_is_told_once_with_its_own_line() -> None:
+def test_each_condition_is_reported_once_with_its_own_line() -> None:
     found = warnings(("Modality", "MRI*"), ("StudyDescription", "brain"), ("StudyDate", "2026-01"))
     assert [(one.line, one.field) for one in found] == [(7, "Tags[0].Value"), (15, "Tags[2].Value")]
 
@@ -127,7 +130,7 @@ def test_a_series_has_only_one_modality() -> None:
 @pytest.mark.parametrize(
     ("destination", "field"), [("PACSS", "DestinationModality"), (["PACS", "PACSS"], "DestinationModality[1]")]
 )
-def test_a_destination_that_nobody_defines_is_told(destination: Any, field: str) -> None:
+def test_a_destination_that_nobody_defines_is_reported(destination: Any, field: str) -> None:
     fields = {"Action": "FORWARD", "DestinationModality": destination}
     (found,) = warnings(known=frozenset({"PACS"}), **fields)
     assert (found.field, found.found, found.hint) == (field, '"PACSS"', 'did you mean "PACS"?')
@@ -152,7 +155,7 @@ def test_what_is_part_of_a_modality_matches_and_is_not_warned_of(modality: str, 
     rule = parse_rule("brain", text, WORDS)
     series = Series("series", {"Modality": modality})
     study = Resource(Level.STUDY, "study", {}, {}, (series,), (), "", is_stable=True, is_copy=False)
-    assert judge(rule, study).matches
+    assert judge(rule, Facts(study, date(2026, 1, 31))).matches
     assert hopeless.warnings(rule, text) == ()
 
 

@@ -55,7 +55,7 @@ def test_what_the_content_says_goes_before_the_name() -> None:
     ("data", "says"),
     [
         (b"{", "line 1, column 2"),
-        (b"[]", "no object"),
+        (b"[]", "not an object"),
         (b"\xff\xfe", "can't be decoded"),
         (b'{"level": "study"}', '"id"'),
         (b"{}", '"level"'),
@@ -67,7 +67,7 @@ def test_what_the_content_says_goes_before_the_name() -> None:
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
-def test_what_is_no_marker_is_refused_with_the_reason(data: bytes, says: str) -> None:
+def test_what_is_not_a_marker_is_refused_with_the_reason(data: bytes, says: str) -> None:
     with pytest.raises(MarkerError, match=says.replace("[", r"\[")):
         marker.parse("x.json", data)
 

@@ -1,11 +1,14 @@
 """What a condition finds, and what must be read to know: truth tables on values."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
+from autorthanc_spool import rules
 from autorthanc_spool.core.dicom import Level, Resource, Series
-from autorthanc_spool.rules import Condition, Rule, judge, unanswered
+from autorthanc_spool.rules import Condition, Facts, Rule, Verdict
+from autorthanc_spool.rules.asked import Contains
 from autorthanc_spool.rules.questions import NONE, Questions
 from autorthanc_spool.rules.vocabulary import find
 
@@ -23,7 +26,15 @@ def rule(*conditions: tuple[str, str], check_on: Level = Level.STUDY, **fields: 
 def condition(tag_name: str, value: str) -> Condition:
     found = find(tag_name)
     assert found
-    return Condition(tag_name, *found, value)
+    return Condition(tag_name, *found, Contains(value))
+
+
+def judge(wanted: Rule, resource: Resource) -> Verdict:
+    return rules.judge(wanted, Facts(resource, date(2026, 1, 31)))
+
+
+def unanswered(wanted: list[Rule], resource: Resource) -> Questions:
+    return rules.unanswered(wanted, Facts(resource, date(2026, 1, 31)))
 
 
 def study(*, read: bool = True, hidden: bool = False, **study_tags: str) -> Resource:
@@ -64,7 +75,7 @@ def test_a_patient_or_study_tag_counts_if_any_series_has_it(tag_name: str, value
     assert judge(rule((tag_name, value)), study()).matches is passes
 
 
-def test_where_a_value_was_found_is_told() -> None:
+def test_where_a_value_was_found_is_said() -> None:
     (found,) = judge(rule(("StudyDescription", "brain")), study()).conditions
     assert (found.found, found.places) == (("Dose report", "brain"), ("", MR))
     (found,) = judge(rule(("StudyDescription", "dose")), study()).conditions
@@ -96,8 +107,8 @@ def test_files_are_asked_only_where_the_answer_needs_them(conditions: list[tuple
 
 
 def test_what_several_rules_need_is_asked_once() -> None:
-    rules = [rule(("StudyDescription", "brain")), rule(("PatientSex", "F")), rule(("DeviceSerialNumber", "1"))]
-    assert unanswered(rules, study(read=False)) == Questions(first_instances=frozenset({SR, MR}))
+    wanted = [rule(("StudyDescription", "brain")), rule(("PatientSex", "F")), rule(("DeviceSerialNumber", "1"))]
+    assert unanswered(wanted, study(read=False)) == Questions(first_instances=frozenset({SR, MR}))
 
 
 @pytest.mark.parametrize("fields", [{"is_active": False}, {"check_on": Level.SERIES}])
@@ -139,7 +150,7 @@ def test_a_series_is_judged_by_its_own_files_and_orthanc_s_word(number: int, val
         ("SOPClassesInStudy", "1.2.67", "1.2.8"),
     ],
 )
-def test_what_stands_in_no_file_is_computed(keyword: str, value: str, other: str) -> None:
+def test_what_is_in_no_file_is_computed(keyword: str, value: str, other: str) -> None:
     assert judge(rule((keyword, value)), study()).matches
     assert not judge(rule((keyword, other)), study()).matches
 

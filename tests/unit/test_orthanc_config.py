@@ -93,3 +93,18 @@ def test_the_text_of_all_settings_reads_back() -> None:
     settings = replace(settings_of(), display_name="${HOME} $x")
     configuration = orthanc_config.configuration(settings, SCRIPT)
     assert json.loads(orthanc_config.text(configuration)) == configuration
+
+
+def test_buttons_come_with_the_plugin_that_shows_them() -> None:
+    plugin = Path("/nowhere/libOrthancExplorer2.so")
+    configuration = orthanc_config.configuration(settings_of(), SCRIPT, plugin)
+    assert configuration["Plugins"] == [str(plugin)]
+    assert configuration["OrthancExplorer2"]["UiOptions"]["CustomButtons"] == orthanc_config.BUTTONS
+    assert configuration_of().keys() == configuration.keys() - {"OrthancExplorer2"}
+
+
+def test_the_button_of_the_docs_is_the_one_of_up() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "button.md").read_text()
+    section = page.partition("```jsonc\n")[2].partition("```")[0]
+    shown = json.loads("{" + section + "}")["OrthancExplorer2"]["UiOptions"]["CustomButtons"]
+    assert shown == {"study": orthanc_config.BUTTONS["study"]}

@@ -73,7 +73,7 @@ def test_a_problem_keeps_what_a_later_run_needs_of_its_error() -> None:
     assert Problem.of(ForwardRefused("no", (ID,))).refused == (ID,)
 
 
-def test_a_mistake_of_the_program_tells_its_places_and_nothing_of_its_text() -> None:
+def test_a_mistake_of_the_program_gives_its_places_and_nothing_of_its_text() -> None:
     try:
         raise ValueError("Family^Given")
     except ValueError as error:

@@ -1,7 +1,7 @@
 """The plan of a run, and the fate of a marker, decided without files, network or clock."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -25,10 +25,11 @@ from autorthanc_spool.core.marker import Marker
 from autorthanc_spool.core.outcome import Problem
 from autorthanc_spool.core.record import Entry, Record, Sending
 from autorthanc_spool.core.states import Event
-from autorthanc_spool.rules import Rule
+from autorthanc_spool.rules import Facts, Rule
 from autorthanc_spool.run import plan
 from autorthanc_spool.run.plan import Filing
 
+TODAY = date(2026, 1, 31)
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 SERIES_ID = "1a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 STABLE_AGE_S = 60
@@ -81,23 +82,23 @@ def test_what_was_deleted_on_purpose_counts_as_there() -> None:
 def test_what_the_ledger_has_is_unchanged_and_anything_else_is_a_job() -> None:
     study = resource(instance(1))
     content = plan.content_digest(study)
-    drawn = plan.make_plan(study, [DOWNLOAD], [], Record(f"study-{ID}"))
+    drawn = plan.make_plan(Facts(study, TODAY), [DOWNLOAD], [], Record(f"study-{ID}"))
     assert [(job.rule, job.publishes) for job in drawn.jobs] == [(DOWNLOAD, True)]
-    drawn = plan.make_plan(study, [DOWNLOAD], [], done(DOWNLOAD, content))
+    drawn = plan.make_plan(Facts(study, TODAY), [DOWNLOAD], [], done(DOWNLOAD, content))
     assert (drawn.jobs, drawn.unchanged) == ((), (DOWNLOAD,))
     for record in (done(DOWNLOAD, "other"), done(DOWNLOAD, content).asked_again(None)):
-        assert plan.make_plan(study, [DOWNLOAD], [], record).jobs
+        assert plan.make_plan(Facts(study, TODAY), [DOWNLOAD], [], record).jobs
 
 
 def test_a_new_destination_is_a_job_of_its_own() -> None:
     study = resource(instance(1))
     record = done(replace(BOTH, destination_modalities=("PACS",)), plan.content_digest(study))
-    (job,) = plan.make_plan(study, [BOTH], [], record).jobs
+    (job,) = plan.make_plan(Facts(study, TODAY), [BOTH], [], record).jobs
     assert (job.publishes, job.destinations, job.words) == (False, ("ARCHIVE",), ("FORWARD",))
 
 
 def test_what_the_last_valid_version_of_a_broken_file_matches_waits() -> None:
-    drawn = plan.make_plan(resource(instance(1)), [], [DOWNLOAD], Record(f"study-{ID}"))
+    drawn = plan.make_plan(Facts(resource(instance(1)), TODAY), [], [DOWNLOAD], Record(f"study-{ID}"))
     assert (drawn.jobs, drawn.waiting) == ((), ("trial",))
 
 
@@ -151,7 +152,7 @@ def test_any_rule_to_be_tried_again_comes_first_then_any_that_failed() -> None:
 def test_a_resource_is_settled_when_it_is_stable_and_old_enough_by_orthancs_clock() -> None:
     def check(age_s: float, by: Marker, *, is_stable: bool = True) -> None:
         now = ARRIVED + timedelta(seconds=age_s)
-        plan.check_settled(resource(is_stable=is_stable), ARRIVED, now, STABLE_AGE_S, by)
+        plan.check_stable(resource(is_stable=is_stable), ARRIVED, now, STABLE_AGE_S, by)
 
     event, early = marker(), marker(time="2026-01-02T03:04:05Z")
     check(STABLE_AGE_S, early)
@@ -167,7 +168,7 @@ def test_a_resource_is_settled_when_it_is_stable_and_old_enough_by_orthancs_cloc
 def test_where_the_clock_was_set_back_two_looks_with_a_stable_age_between_decide() -> None:
     before = ARRIVED - timedelta(hours=1)
     with pytest.raises(StillArriving, match="clock was set back") as caught:
-        plan.check_settled(resource(), ARRIVED, before, STABLE_AGE_S, marker())
+        plan.check_stable(resource(), ARRIVED, before, STABLE_AGE_S, marker())
     waited = marker(error=Problem.of(caught.value))
-    plan.check_settled(resource(), ARRIVED, before, STABLE_AGE_S, waited)
+    plan.check_stable(resource(), ARRIVED, before, STABLE_AGE_S, waited)
     assert caught.value.wait_s > STABLE_AGE_S

@@ -86,7 +86,7 @@ def test_a_rule_is_read() -> None:
         "brain study, A.B.",
     )
     assert {*map(str, found.actions)} == {"DOWNLOAD", "ANONYMISE", "ZIP"}
-    assert [(one.tag_name, one.keyword, one.tag, one.value) for one in found.conditions] == [
+    assert [(one.tag_name, one.keyword, one.tag, one.wanted["Value"]) for one in found.conditions] == [
         ("StudyDescription", "StudyDescription", "0008,1030", "brain"),
         ("SeriesDescription", "SeriesDescription", "0008,103e", "axial t1"),
     ]
@@ -195,14 +195,14 @@ def test_a_tag_is_named_by_keyword_or_number(written: str, keyword: str | None, 
         ("fffe,e000", "which Orthanc doesn't list with an image's tags"),
     ],
 )
-def test_a_tag_that_can_not_be_asked_for_is_told(tag_name: str, problem: str) -> None:
+def test_a_tag_that_can_not_be_asked_for_is_reported(tag_name: str, problem: str) -> None:
     (found,) = problems(Tags=[condition(tag_name)])
     assert found.startswith("Tags[0].TagName: found ")
     assert problem in found
     assert len(found) < 300
 
 
-def test_a_single_backslash_that_json_reads_as_something_else_is_told() -> None:
+def test_a_single_backslash_that_json_reads_as_something_else_is_reported() -> None:
     text = r'{"CheckOn": "Study", "Tags": [{"TagName": "ImageType", "Value": "ORIGINAL\none"}]}'
     (problem,) = problems_of(text)
     assert problem.field == "Tags[0].Value"
@@ -259,7 +259,7 @@ def test_a_single_backslash_that_json_reads_as_something_else_is_told() -> None:
         ({"Action": "ZIP", "Zip": "fast"}, "Zip: found text, expected an object: {…}"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_field(fields: dict[str, Any], told: str) -> None:
+def test_a_wrong_value_is_reported_with_its_field(fields: dict[str, Any], told: str) -> None:
     (found,) = problems(**fields)
     assert told in found
 
@@ -291,6 +291,12 @@ def test_a_wrong_value_is_told_with_its_field(fields: dict[str, Any], told: str)
             "Anonymise.SafePrivate[0].Creator: found",
         ),
         ({"BurnedIn": "Allow"}, 'did you mean "allow"?'),
+        ({"BurnedIn": "redacted"}, 'did you mean "redact"?'),
+        ({"Recode": True}, 'Anonymise.Recode: found true without "BurnedIn": "redact", expected false'),
+        ({"Recode": True, "BurnedIn": "allow"}, 'add "BurnedIn": "redact", or remove it'),
+        ({"Recode": "yes", "BurnedIn": "redact"}, "Anonymise.Recode: found text, expected true or false"),
+        ({"Detect": "blackout"}, 'Anonymise.Detect: found "blackout" without "BurnedIn": "redact", expected "check"'),
+        ({"Detect": "black"}, 'did you mean "blackout"?'),
         ({"Structured": "keep"}, 'expected "withhold" or "clean"'),
         ({"Issuer": "use"}, 'expected "ignore" or "apart"'),
         ({"Issuer": "apart", "PseudonymTable": "p.csv"}, 'Anonymise.Issuer: found "apart", expected no "apart" beside'),
@@ -298,7 +304,7 @@ def test_a_wrong_value_is_told_with_its_field(fields: dict[str, Any], told: str)
         ({"keep": []}, "Anonymise.keep: found an unknown key"),
     ],
 )
-def test_a_wrong_option_of_anonymise_is_told(options: dict[str, Any], told: str) -> None:
+def test_a_wrong_option_of_anonymise_is_reported(options: dict[str, Any], told: str) -> None:
     (found,) = problems(Action="ANONYMISE", Anonymise=options)
     assert told in found
 
@@ -333,6 +339,12 @@ def test_options_are_read() -> None:
         structured="clean",
         malformed="withhold",
     )
+    redacted = rule(
+        Action="ANONYMISE", Anonymise={"BurnedIn": "redact", "Recode": True, "Detect": "blackout"}
+    ).anonymise
+    assert redacted == AnonymiseOptions("brain", burned_in="redact", recode=True, detect="blackout")
+    checked = rule(Action="ANONYMISE", Anonymise={"Detect": "check", "Recode": False}).anonymise
+    assert checked == AnonymiseOptions("brain", detect="check")
     apart = rule(Action="ANONYMISE", Anonymise={"Issuer": "apart"}).anonymise
     assert apart == AnonymiseOptions("brain", issuer="apart")
 
@@ -357,7 +369,7 @@ def test_deletion_is_allowed_where_the_files_are_kept(fields: dict[str, Any]) ->
     assert rule(DeleteFromOrthanc=True, DestinationModality="A", **fields).delete_from_orthanc
 
 
-def test_all_problems_of_a_file_are_told_with_their_lines() -> None:
+def test_all_problems_of_a_file_are_reported_with_their_lines() -> None:
     text = """{
   "CheckOn": "Studdy",
   "IsActive": "yes",
@@ -401,7 +413,7 @@ def test_all_problems_of_a_file_are_told_with_their_lines() -> None:
         (b"null", 1, "null"),
     ],
 )
-def test_what_is_no_rule_at_all_is_told(data: bytes, line: int, told: str) -> None:
+def test_what_is_not_a_rule_at_all_is_reported(data: bytes, line: int, told: str) -> None:
     assert any(problem.line == line and problem.found == told for problem in problems_of(data))
 
 
@@ -441,7 +453,7 @@ def test_a_broken_file_is_off_only_if_it_says_so_clearly(fields: str, is_off: bo
     assert caught.value.is_off is is_off
 
 
-def test_a_file_that_is_no_json_does_not_say_that_it_is_off() -> None:
+def test_a_file_that_is_not_json_does_not_say_that_it_is_off() -> None:
     for data in (b'{"IsActive": false,', b"", b"[]"):
         with pytest.raises(RuleError) as caught:
             parse_rule("brain", data, WORDS)
@@ -463,12 +475,16 @@ def test_the_digest_changes_with_what_shapes_the_output_only() -> None:
         {"Action": ["DOWNLOAD", "FORWARD"], "DestinationModality": ["A", "B"]},
     ]
     assert {rule(**fields).fields_digest() for fields in same} == {plain}
+    beside = {key: {"BurnedIn": "redact"} for key in ("Recode", "Detect")}
     different: list[dict[str, Any]] = [
         {},
         {"Action": "ZIP"},
         {"Action": "ZIP", "Zip": {"Compression": "stored"}},
         {"Action": "ANONYMISE"},
-        *({"Action": "ANONYMISE", "Anonymise": {key: value}} for key, value in ANONYMISE_VALUES.items()),
+        *(
+            {"Action": "ANONYMISE", "Anonymise": {**beside.get(key, {}), key: value}}
+            for key, value in ANONYMISE_VALUES.items()
+        ),
     ]
     assert len({rule(**fields).fields_digest() for fields in different}) == len(different)
 
@@ -493,7 +509,9 @@ ANONYMISE_VALUES: dict[str, Any] = {
     "Project": "P",
     "PseudonymTable": "p.csv",
     "Set": {"ClinicalTrialSiteID": "04"},
-    "BurnedIn": "allow",
+    "BurnedIn": "redact",
+    "Recode": True,
+    "Detect": "blackout",
     "Structured": "clean",
     "Issuer": "apart",
     "Malformed": "withhold",
@@ -512,6 +530,8 @@ def test_the_digest_does_not_depend_on_order_or_on_defaults_that_are_written_out
             "Structured": "withhold",
             "Issuer": "ignore",
             "Malformed": "fail",
+            "BurnedIn": "withhold",
+            "Recode": False,
             "Keep": ["Device", "UIDs"],
             "Project": "brain",
             "Set": {},
@@ -526,6 +546,7 @@ def test_the_digest_does_not_depend_on_order_or_on_defaults_that_are_written_out
     [
         ({}, "325c7a488922"),
         ({"Action": "ZIP"}, "5a18beb205b1"),
+        ({"Action": "ZIP", "Between": "20:00-06:00"}, "5a18beb205b1"),
         (
             {"Action": ["ANONYMISE", "FORWARD"], "DestinationModality": "A", "Anonymise": {"Keep": ["UIDs"]}},
             "989f20f077a4",
@@ -537,21 +558,32 @@ def test_recorded_digests_stay_valid_in_later_versions(fields: dict[str, Any], d
     assert rule(**fields).fields_digest()[:12] == digest
 
 
+KINDS = {"Value": "", "AnyOf": ["a"], "Equals": "a", "Matches": "a", "AtLeast": 1, "AtMost": 1, "Present": True}
+
+
 def test_every_key_is_read() -> None:
     full = {
         "CheckOn": "Study",
         "IsActive": True,
         "Comment": "",
         "Action": ["ANONYMISE", "ZIP", "FORWARD"],
-        "Tags": [dict.fromkeys(TAG_KEYS, "") | {"TagName": "PatientID", "Level": "Study"}],
+        "Tags": [{"TagName": "PatientID", "Level": "Study", "Not": False, **dict([kind])} for kind in KINDS.items()],
         "DestinationModality": "A",
         "Copies": True,
         "Anonymise": {**ANONYMISE_VALUES, "Issuer": "ignore"},
         "Zip": {"Compression": "fast"},
         "StorageCommitment": False,
         "DeleteFromOrthanc": False,
+        "Deliver": "/mnt/share/trial7",
+        "Name": "{PatientID}",
+        "Files": "{SOPInstanceUID}",
+        "Between": "20:00-06:00",
+        "SameSeries": False,
+        "Series": "all",
+        "Fallback": False,
     }
     assert set(full) == set(KEYS)
+    assert {key for one in full["Tags"] for key in one} == set(TAG_KEYS)  # type: ignore[attr-defined]
     assert set(ANONYMISE_VALUES) == set(ANONYMISE_KEYS)
     assert set(full["Zip"]) == set(ZIP_KEYS)  # type: ignore[call-overload]
     assert parse_rule("full", json.dumps(full).encode(), WORDS)

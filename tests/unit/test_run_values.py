@@ -1,6 +1,7 @@
 """What a run decides, on values: no Orthanc, no disk."""
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -18,11 +19,12 @@ from autorthanc_spool.core.marker import Marker
 from autorthanc_spool.core.outcome import Deleted, Outcome, Problem, Word
 from autorthanc_spool.core.record import Entry, Record, Sending
 from autorthanc_spool.core.states import Event
-from autorthanc_spool.rules import Rule
+from autorthanc_spool.rules import Facts, Rule
 from autorthanc_spool.run import plan, processor
 from autorthanc_spool.run.plan import Filing, PlannedJob, Work
 from autorthanc_spool.run.rule_run import unchanged
 
+TODAY = date(2026, 1, 31)
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
 MARKER = Marker(Level.STUDY, ID, source="lua")
 STUDY = Resource(Level.STUDY, ID, {}, {}, (), (), "20260102T030405", True, is_copy=False)
@@ -37,7 +39,7 @@ def refused(name: str, error: SpoolError, marker: Marker = MARKER) -> Work:
     return plan.refused(name, error, marker, 1.0)
 
 
-def test_a_rule_that_waits_decides_over_one_that_failed_and_both_are_told() -> None:
+def test_a_rule_that_waits_decides_over_one_that_failed_and_both_are_recorded() -> None:
     found = plan.together([refused("a", ResourceMissing("gone")), refused("b", OutputUnavailable("full", 7))])
     assert found.filing.event is Event.DEFER
     assert isinstance(found.error, OutputUnavailable)
@@ -79,9 +81,9 @@ def test_the_words_of_a_job_are_those_of_the_actions_that_will_run() -> None:
 def test_the_plan_names_the_first_matching_rule_that_deletes() -> None:
     deletes = replace(RULE, name="deletes", delete_from_orthanc=True)
     record = Record(MARKER.key)
-    assert plan.make_plan(STUDY, [RULE, deletes], [], record).deletes == deletes
-    assert plan.make_plan(STUDY, [RULE], [], record).deletes is None
-    assert plan.make_plan(STUDY, [RULE], [deletes], record).deletes is None
+    assert plan.make_plan(Facts(STUDY, TODAY), [RULE, deletes], [], record).deletes == deletes
+    assert plan.make_plan(Facts(STUDY, TODAY), [RULE], [], record).deletes is None
+    assert plan.make_plan(Facts(STUDY, TODAY), [RULE], [deletes], record).deletes is None
 
 
 def test_a_marker_that_comes_back_keeps_what_it_published_without_the_problem() -> None:
@@ -90,7 +92,7 @@ def test_a_marker_that_comes_back_keeps_what_it_published_without_the_problem() 
     assert unchanged(marker, RULE, record) == PUBLISHED
 
 
-def test_what_another_marker_published_since_is_unchanged_and_tells_since_when() -> None:
+def test_what_another_marker_published_since_is_unchanged_and_says_since_when() -> None:
     marker = replace(MARKER, outcomes={"trial": PUBLISHED})
     record = Record(MARKER.key, entries={"trial": Entry("c", "f", "published", "NAME", time=LATER)})
     wanted = Outcome(Word.UNCHANGED, path="trial/NAME", since=LATER)
@@ -98,14 +100,14 @@ def test_what_another_marker_published_since_is_unchanged_and_tells_since_when()
     assert unchanged(MARKER, RULE, record) == wanted
 
 
-def test_what_was_sent_before_is_told_by_destination() -> None:
+def test_what_was_sent_before_is_recorded_by_destination() -> None:
     sending = Sending("c", "f", outcome="forwarded", instances=3, size_bytes=9, time=TIME)
     found = unchanged(MARKER, SENDS, Record(MARKER.key, sendings={"trial": {"PACS": sending}}))
     assert found.word == Word.UNCHANGED
     assert set(found.forward) == {"PACS"}
 
 
-def test_a_deletion_is_told_in_the_outcome_of_its_rule_and_counted_with_the_interrupted_one() -> None:
+def test_a_deletion_is_recorded_in_the_outcome_of_its_rule_and_counted_with_the_interrupted_one() -> None:
     first, rest = Deleted("trial", 2, 20, TIME), Deleted("trial", 1, 10, LATER)
     work = processor._with_deletion(processor._with_deletion(Work({"trial": PUBLISHED}), first), rest)
     assert work.outcomes["trial"] == replace(PUBLISHED, deleted=Deleted("trial", 3, 30, LATER))

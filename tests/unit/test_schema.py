@@ -30,7 +30,7 @@ def test_the_shipped_schema_is_the_one_that_the_rows_make() -> None:
     Draft7Validator.check_schema(schema.rule_schema(WORDS))
 
 
-def test_every_key_is_told_to_editors_with_what_it_is_for() -> None:
+def test_every_key_is_described_to_editors_with_what_it_is_for() -> None:
     properties = schema.rule_schema(WORDS)["properties"]
     assert set(properties) - {"$schema"} == set(fields.KEYS)
     assert set(properties["Anonymise"]["properties"]) - {"$schema"} == set(options.ANONYMISE_KEYS)
@@ -79,6 +79,28 @@ def trial(value: str, keyword: str = "ClinicalTrialSiteID") -> dict[str, Any]:
         (RULE | {"DestinationModality": {"any": "thing"}}, True),
         (RULE | {"Action": "FORWARD", "DestinationModality": "A", "DeleteFromOrthanc": True}, False),
         (RULE | {"Tags": [{"TagName": "0019,10E2", "Value": ""}]}, True),
+        *[
+            (RULE | {"Tags": [{"TagName": "StudyDate"} | condition]}, is_valid)
+            for condition, is_valid in (
+                ({}, False),
+                ({"Value": "x", "Equals": "x"}, False),
+                ({"AtLeast": "2026-01-31", "AtMost": "-30d"}, True),
+                ({"AtLeast": "09:30", "Present": True}, False),
+                ({"AtLeast": "2026/01/31"}, False),
+                ({"AtLeast": "30d"}, False),
+                ({"AtMost": True}, False),
+                ({"AnyOf": "x"}, False),
+                ({"AnyOf": []}, False),
+                ({"Equals": ["x", 1]}, False),
+                ({"Present": "true"}, False),
+                ({"Matches": "^x", "Not": True}, True),
+                ({"Matches": "^x", "Not": 1}, False),
+            )
+        ],
+        (RULE | {"Series": "Matching"}, True),
+        (RULE | {"Series": "matching", "DeleteFromOrthanc": True}, False),
+        (RULE | {"Series": "all", "DeleteFromOrthanc": True}, True),
+        (RULE | {"Fallback": {"Not": True}}, False),
         (RULE | {"Tags": [{"TagName": "0019,10E2\n", "Value": ""}]}, False),
     ],
 )
@@ -127,10 +149,22 @@ private = st.one_of(
     objects(Creator=creators, Group=groups, Element=elements),
     st.tuples(mostly(creators), mostly(groups), mostly(elements)).map(list),
 )
+# A schema can't tell whether the calendar has a date, two limits are of one kind, or a pattern can be read.
+LIMITS = [60, 1.5, -1, "1.5", "1e3", "+2", ".5", "5 mm", "1,5", "", "1.5\n", [], None]
 conditions = objects(
     TagName=st.sampled_from(["PatientID", "0019,10E2", "0008,103e", "", "two words", "0008,103x", "(0008,103E)"]),
     Value=words,
+    AnyOf=st.lists(words, max_size=2),
+    Equals=words | st.lists(words, max_size=2),
+    Matches=words.filter(str.isalnum),
+    AtLeast=st.sampled_from(LIMITS),
+    AtMost=st.sampled_from(LIMITS),
+    Present=st.booleans(),
+    Not=st.booleans(),
     Level=spelled("Patient", "Study", "Series", "Image"),
+)
+hours = st.sampled_from(
+    ["20:00-06:00", "06:00-20:00", "20:00-20:00", "24:00-06:00", "6:00-8:00", "20:00", "20:00-06:00\n"]
 )
 trials = objects(ClinicalTrialSiteID=letters, ClinicalTrialProtocolName=letters, ReasonForVisit=letters)
 OPTIONS: dict[str, st.SearchStrategy[Any]] = {
@@ -139,12 +173,25 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "Project": names,
     "PseudonymTable": names,
     "Set": trials,
-    "BurnedIn": spelled("withhold", "allow"),
+    "BurnedIn": spelled("withhold", "allow", "redact"),
+    "Recode": st.booleans(),
+    "Detect": spelled("check", "blackout"),
     "Structured": spelled("withhold", "clean"),
     "Issuer": spelled("ignore", "apart"),
     "Malformed": spelled("fail", "withhold"),
 }
+pieces = (
+    "{PatientID} {StudyDate:%Y-%m} {StudyDate:%H} {StudyID:%Y} {0008,0060} {Modality} {StudyDate:} {StudyDate:a/b}",
+    "{ } {} {{ / .. . a - % ä a/a/a/a/",
+)
+publications = st.lists(
+    st.sampled_from([*" ".join(pieces).split(), " ", "\n"]),
+    max_size=4,
+).map("".join)
+files = publications.map(lambda text: text.replace("{PatientID}", "{InstanceNumber}"))
 KEYS: dict[str, st.SearchStrategy[Any]] = {
+    "Name": publications,
+    "Files": files,
     "CheckOn": spelled("Study", "Series"),
     "IsActive": st.booleans(),
     "Comment": words,
@@ -156,6 +203,13 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "Zip": objects(Compression=spelled("fast", "stored")),
     "StorageCommitment": st.booleans(),
     "DeleteFromOrthanc": st.booleans(),
+    "Between": hours,
+    "SameSeries": st.booleans(),
+    "Series": spelled("all", "matching"),
+    "Fallback": st.booleans(),
+    "Deliver": st.lists(st.sampled_from(["/", "mnt", ".", "..", "...", "a b", "ä", "\n", "~", "//"]), max_size=5).map(
+        "".join
+    ),
 }
 PERMITTED = RULE | {"Action": ["ANONYMISE", "ZIP", "FORWARD"], "DestinationModality": "A"}
 
@@ -193,12 +247,13 @@ def test_reader_and_schema_say_the_same_of_any_private_element(element: dict[str
 
 
 @settings(max_examples=200)
-@given(st.lists(actions, min_size=1, max_size=3), *[st.booleans()] * 5)
+@given(st.lists(actions, min_size=1, max_size=3), *[st.booleans()] * 6)
 def test_reader_and_schema_say_the_same_of_any_combination(
-    asked: list[Any], anonymises: bool, packs: bool, sends: bool, commits: bool, deletes: bool
+    asked: list[Any], anonymises: bool, packs: bool, sends: bool, commits: bool, deletes: bool, delivers: bool
 ) -> None:
     content = RULE | {"Action": asked, "StorageCommitment": commits, "DeleteFromOrthanc": deletes}
     content |= {"Anonymise": {}} if anonymises else {}
     content |= {"Zip": {}} if packs else {}
     content |= {"DestinationModality": "A"} if sends else {}
+    content |= {"Deliver": "/mnt/share"} if delivers else {}
     assert VALIDATOR.is_valid(content) is reader_takes(content)

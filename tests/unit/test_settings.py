@@ -137,6 +137,10 @@ def test_two_spellings_in_different_places_follow_precedence(tmp_path: Path) -> 
         ("AUTORTHANC_OBSERVER", "kqueue"),
         ("ORTHANC_USERNAME", "a:b"),
         ("AUTORTHANC_SPOOL_PATH", "~/spool"),
+        ("AUTORTHANC_DELIVER_ROOTS", "share"),
+        ("AUTORTHANC_DELIVER_ROOTS", "/mnt/share:"),
+        ("AUTORTHANC_DELIVER_ROOTS", "/mnt/../etc"),
+        ("AUTORTHANC_DELIVER_ROOTS", "/"),
         ("ORTHANC_URL", "127.0.0.1:8042"),
         ("ORTHANC_URL", "ftp://localhost"),
         ("ORTHANC_URL", "http://"),
@@ -323,7 +327,7 @@ def test_variables_of_other_programs_are_left_alone(tmp_path: Path, line: str) -
 def test_a_variable_that_stands_twice_counts_as_written_last(tmp_path: Path) -> None:
     settings = from_file(tmp_path, "ORTHANC_AET_NAME=A\nORTHANC_AET_NAME=B\n")
     assert settings.aet_name == "B"
-    assert settings.warnings == ("ORTHANC_AET_NAME stands in .env line 1 and 2; line 2 counts.",)
+    assert settings.warnings == ("ORTHANC_AET_NAME is in .env line 1 and 2; line 2 counts.",)
 
 
 @pytest.mark.parametrize("content", [b"\xffUID=1\n", None])
@@ -408,3 +412,15 @@ def test_the_documentation_lists_every_variable_and_no_other() -> None:
         default, meaning = documented["<br>".join(f"`{name}`" for name in variable.spellings)]
         assert meaning == variable.description
         assert default.startswith(f"`{variable.default}`") or not variable.default
+
+
+def test_places_that_rules_may_deliver_to_are_whole_paths_with_colons_between() -> None:
+    found = load_settings({}, {"AUTORTHANC_DELIVER_ROOTS": "/mnt/share/:/mnt/b:/mnt/share"}, SITE)
+    assert found.deliver_roots == (Path("/mnt/share"), Path("/mnt/b"))
+    assert environment_of(found)["AUTORTHANC_DELIVER_ROOTS"] == "/mnt/share:/mnt/b"
+    assert load_settings({}, {}, SITE).deliver_roots == ()
+
+
+def test_a_place_that_rules_may_deliver_to_lies_outside_of_what_is_ours() -> None:
+    inside = str(SITE / "output" / "share")
+    assert "expected a folder outside of it" in only_problem_of({"AUTORTHANC_DELIVER_ROOTS": inside})
