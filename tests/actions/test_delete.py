@@ -10,7 +10,7 @@ from autorthanc_spool.run import wiring
 from autorthanc_spool.run.reconcile import MARGIN_S
 from autorthanc_spool.settings import load_settings
 from tests.helpers import crash, datasets
-from tests.helpers.deletions import NAME, ids, interrupted, send, wake
+from tests.helpers.deletions import NAME, ids, interrupted, now, send, wake
 from tests.helpers.destinations import received
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.proxy import Fault, Proxy, status
@@ -176,10 +176,12 @@ def test_a_late_event_of_what_is_deleted_has_succeeded_and_asking_again_has_not(
     site.rule("each", CheckOn="Series")
     study = send(site, *datasets.make_study(series=1))
     series = site.orthanc.get("/series")[0]
-    wake(site, study)
+    # Orthanc told of it before it was deleted, and is read afterwards.
+    told = now()
+    wake(site, study, time=told)
     site.once()
-    wake(site, study)
-    wake(site, series, "series")
+    wake(site, study, time=told)
+    wake(site, series, "series", time=told)
     site.once()
     assert set(site.states()) == {"done"}
     assert site.published("all") == [NAME]

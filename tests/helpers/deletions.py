@@ -18,10 +18,14 @@ def send(site: Site, *files: bytes) -> str:
     return study
 
 
-def wake(site: Site, resource: str, level: str = "study") -> None:
-    """Write the marker of an ordinary event, which doesn't ask for anything again."""
-    content = {"format": 1, "level": level, "id": resource, "source": "lua"}
-    content["time"] = datetime.now(UTC).strftime(TIME_FORMAT)
+def now() -> str:
+    """Give the time as markers have it."""
+    return datetime.now(UTC).strftime(TIME_FORMAT)
+
+
+def wake(site: Site, resource: str, level: str = "study", time: str = "") -> None:
+    """Write the marker of an ordinary event, of now unless told, which doesn't ask for anything again."""
+    content = {"format": 1, "level": level, "id": resource, "source": "lua", "time": time or now()}
     folder = site.spool / "incoming"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"event-{level}-{resource}.json").write_text(json.dumps(content))

@@ -25,9 +25,14 @@ from tests.helpers.waiting import wait_until
 SHOWS_S = 90
 
 
+def written(site: Site) -> list[Path]:
+    # What is about to be renamed has a hidden name.
+    return sorted(path for path in (site.spool / "state" / "processors").glob("*.json") if path.name[0] != ".")
+
+
 def heartbeats(site: Site) -> list[dict[str, Any]]:
     found = []
-    for path in sorted((site.spool / "state" / "processors").glob("*.json")):
+    for path in written(site):
         try:
             found.append(json.loads(path.read_text()))
         except FileNotFoundError:
@@ -255,7 +260,7 @@ def test_a_health_check_reports_once_what_a_killed_or_stopped_processor_cannot(s
         site.run("status", "--check", "--notify")
         assert notices(told) == [began, ended]
         processor.send_signal(signal.SIGSTOP)
-        [path] = (site.spool / "state" / "processors").glob("*.json")
+        [path] = written(site)
         beat = path.read_text()
         content = json.loads(beat)
         # As it is a minute later: the file has grown old, whatever it says of the work.
@@ -290,7 +295,7 @@ def test_a_clock_that_jumps_neither_raises_an_alarm_nor_hides_a_dead_one(site: S
     with site.processor() as processor:
         wait_alive(site)
         processor.send_signal(signal.SIGSTOP)
-        [path] = (site.spool / "state" / "processors").glob("*.json")
+        [path] = written(site)
         beat = json.loads(path.read_text())
         try:
             for year in (2001, 2099):
@@ -311,7 +316,7 @@ def test_a_processor_on_another_machine_is_judged_by_the_time_of_day(site: Site)
     with site.processor() as processor:
         wait_alive(site)
         processor.send_signal(signal.SIGSTOP)
-        [path] = (site.spool / "state" / "processors").glob("*.json")
+        [path] = written(site)
         beat = json.loads(path.read_text())
         now = datetime.now(UTC)
         try:
