@@ -6,6 +6,7 @@ recorded under the name `recorded` is what the table says the difference to.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -24,12 +25,18 @@ BEGIN, END = "<!-- figures: written by `make bench` -->\n", "<!-- end of figures
 # Each gives its rows.
 PARTS = (export.measure_all, zip.measure_all, queue.measure_all)
 
+HEAD = (
+    "| work | ours | beside | theirs | ratio (lowest to highest) | target | since the record |",
+    "|---|---|---|---|---|---|---|",
+)
+
 
 def main(name: str) -> None:
-    rows = [row for part in PARTS for row in part()]
-    recorded = _recorded()
-    for line in lines(rows, recorded):
-        print(line)
+    rows, recorded = [], _recorded()
+    print("\n".join(HEAD), flush=True)
+    for row in itertools.chain.from_iterable(part() for part in PARTS):
+        rows.append(row)
+        print(_line(row, recorded.get(_key(row))), flush=True)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(
         json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n"
@@ -41,11 +48,7 @@ def main(name: str) -> None:
 
 def lines(rows: Sequence[Row], recorded: dict[str, float]) -> list[str]:
     """Write rows as a table; `recorded` has the earlier figure of each, by work and peer."""
-    head = [
-        "| work | ours | beside | theirs | ratio (lowest to highest) | target | since the record |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    return head + [_line(row, recorded.get(_key(row))) for row in rows]
+    return [*HEAD, *(_line(row, recorded.get(_key(row))) for row in rows)]
 
 
 def _line(row: Row, before: float | None) -> str:

@@ -13,7 +13,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import autorthanc_spool
@@ -39,41 +39,40 @@ CURL = f"curl -Z --parallel-max {CONNECTIONS}"
 Way = Callable[[], float]
 
 
-def measure_all() -> list[Row]:
+def measure_all() -> Iterator[Row]:
     """Measure each way against ours."""
     with tempfile.TemporaryDirectory(prefix="autorthanc-bench-") as scratch:
         folder = Path(scratch)
         server = OrthancServer(folder / "orthanc", lua=()).start()
         try:
             compileall.compile_dir(Path(autorthanc_spool.__file__).parent, quiet=1)
-            return _rows(Site(folder / "site", server), server, folder)
+            yield from _rows(Site(folder / "site", server), server, folder)
         finally:
             server.stop()
 
 
-def _rows(site: Site, server: OrthancServer, folder: Path) -> list[Row]:
+def _rows(site: Site, server: OrthancServer, folder: Path) -> Iterator[Row]:
     study = _upload(server)
     ways = _Ways(site, server, study, folder)
     plain, stored = ways.ours({}), ways.ours({"AUTORTHANC_ORTHANC_STORAGE_PATH": str(server.storage)})
-    rows = [
-        _pairs(f"{EXPORT}, MD5 compared, durable", plain, CURL, ways.curl, "≤ 1.8 ×"),
-        _pairs(
-            f"{EXPORT}, AUTORTHANC_VERIFY=size", ways.ours({"AUTORTHANC_VERIFY": "size"}), CURL, ways.curl, "≤ 1.4 ×"
-        ),
-        _pairs(f"{EXPORT}, from Orthanc's storage", stored, CURL, ways.curl, "≤ 0.9 ×"),
-        _pairs(EXPORT, plain, "one file after the other", ways.one_by_one, "≤ 1.3 ×"),
-        _pairs(EXPORT, plain, "/archive and unzip", ways.archive, "≤ 0.067 ×", SLOW_PAIRS),
-    ]
-    rows.append(_watched(site, ways))
+    big = _pairs(f"{EXPORT}, MD5 compared, durable", plain, CURL, ways.curl, "≤ 1.8 ×")
+    yield big
+    only_size = ways.ours({"AUTORTHANC_VERIFY": "size"})
+    yield _pairs(f"{EXPORT}, AUTORTHANC_VERIFY=size", only_size, CURL, ways.curl, "≤ 1.4 ×")
+    yield _pairs(f"{EXPORT}, from Orthanc's storage", stored, CURL, ways.curl, "≤ 0.9 ×")
+    yield _pairs(EXPORT, plain, "one file after the other", ways.one_by_one, "≤ 1.3 ×")
+    yield _pairs(EXPORT, plain, "/archive and unzip", ways.archive, "≤ 0.067 ×", SLOW_PAIRS)
+    yield _watched(site, ways)
     for library, program in LIBRARIES.items():
-        rows.append(_pairs(EXPORT, plain, library, ways.library(program), "≤ 0.067 ×", SLOW_PAIRS))
+        yield _pairs(EXPORT, plain, library, ways.library(program), "≤ 0.067 ×", SLOW_PAIRS)
     anonymised = ways.ours({}, "ANONYMISE")
-    rows.append(_pairs(f"{EXPORT}, ANONYMISE", anonymised, "the plain export", plain, "≤ 1.5 ×"))
-    big_bytes_s = SERIES * INSTANCES * PIXELS * PIXELS * 2 / 1e6 / rows[0].ours
+    yield _pairs(f"{EXPORT}, ANONYMISE", anonymised, "the plain export", plain, "≤ 1.5 ×")
+    big_mb_s = SERIES * INSTANCES * PIXELS * PIXELS * 2 / 1e6 / big.ours
     site.rule("all")
     studies, size_bytes = _upload_small(server)
-    small = [_small(site, studies, size_bytes, big_bytes_s, processors) for processors in (1, 2)]
-    return [*rows, *small, _large(site, server, folder)]
+    for processors in (1, 2):
+        yield _small(site, studies, size_bytes, big_mb_s, processors)
+    yield _large(site, server, folder)
 
 
 def _upload(server: OrthancServer) -> str:

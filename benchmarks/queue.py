@@ -51,17 +51,17 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 _COMMAND = [sys.executable, "-m", "autorthanc_spool"]
 
 
-def measure_all() -> list[Row]:
+def measure_all() -> Iterator[Row]:
     """Measure all of it on one Orthanc."""
     with tempfile.TemporaryDirectory(prefix="autorthanc-bench-") as scratch:
         folder = Path(scratch)
         server = OrthancServer(folder / "orthanc", lua=()).start()
         try:
-            rows = _of_markers(_site(folder / "markers", server))
-            rows += _of_studies(_site(folder / "studies", server), server)
-            rows += _of_processors(_site(folder / "processors", server))
-            rows += _of_idling(_site(folder / "idle", server))
-            return rows + _of_records(_site(folder / "records", server))
+            yield from _of_markers(_site(folder / "markers", server))
+            yield from _of_studies(_site(folder / "studies", server), server)
+            yield from _of_processors(_site(folder / "processors", server))
+            yield from _of_idling(_site(folder / "idle", server))
+            yield from _of_records(_site(folder / "records", server))
         finally:
             server.stop()
 
@@ -145,7 +145,7 @@ def _rate(site: Site, processors: int) -> float:
         time.sleep(2.0)
         (site.spool / "PAUSED").unlink()
         begin_s = time.monotonic()
-        _until(lambda: not site.markers("incoming"))
+        _until(lambda: not any(os.scandir(site.spool / "incoming")))
         return SOME / (time.monotonic() - begin_s)
     finally:
         for process in running:
