@@ -17,7 +17,7 @@ from matplotlib import pyplot
 INCHES_PER_ROW = 0.34
 # Ink, reached, missed.
 THEMES = {"light": ("#1f2328", "#1a7f37", "#bc4c00"), "dark": ("#e6edf3", "#3fb950", "#f0883e")}
-TARGET = re.compile(r"([≤≥]) ([\d.]+)")
+TARGET = re.compile(r"([≤≥<]) ([\d.]+)")
 
 
 def distance(row: dict[str, Any]) -> float:
@@ -26,7 +26,7 @@ def distance(row: dict[str, Any]) -> float:
     assert found, row
     figure = row["ours"] if row["ratio"] is None else row["ratio"]
     target = float(found[2])
-    return float(figure / target if found[1] == "≤" else target / figure)
+    return float(figure / target if found[1] != "≥" else target / figure)
 
 
 def label(row: dict[str, Any]) -> str:

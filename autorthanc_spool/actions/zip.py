@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
@@ -15,7 +16,7 @@ from autorthanc_spool.actions.placing import let_go
 from autorthanc_spool.actions.sources import Stream
 from autorthanc_spool.core.errors import ArchiveDamaged
 from autorthanc_spool.core.outcome import ARCHIVE_BYTES, ARCHIVE_MD5
-from autorthanc_spool.disk import archive
+from autorthanc_spool.disk import archive, writeback
 from autorthanc_spool.disk.archive import ArchiveWriter, Packer
 from autorthanc_spool.output.contents import CHUNK_BYTES, Delivered, archive_digest
 from autorthanc_spool.output.folders import output_trouble
@@ -41,12 +42,13 @@ class Zip:
         with output_trouble(job.rule.deliver):
             with working.add(".", name) as file:
                 writer = ArchiveWriter(file)
-                files = fetch_all(job, _Packing(job, writer).write)
+                files = fetch_all(job, _Packing(job, file, writer).write)
                 writer.finish()
             working.sync([])
-            with working.read(name) as file:
+            with working.read(name) as file, ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
+                digest = beside.submit(_md5, job, file)
                 _test(job, file, files)
-                md5 = _md5(job, file)
+                md5 = digest.result()
                 status = os.fstat(file.fileno())
         return Product(
             published_name=name,
@@ -61,8 +63,9 @@ class Zip:
 class _Packing:
     """Puts instances into one archive, from several threads."""
 
-    def __init__(self, job: Job, writer: ArchiveWriter) -> None:
+    def __init__(self, job: Job, file: IO[bytes], writer: ArchiveWriter) -> None:
         self._job = job
+        self._file = file
         self._writer = writer
         self._turn = threading.Lock()
         self._compress = job.rule.zip is None or job.rule.zip.compression == "fast"
@@ -73,12 +76,16 @@ class _Packing:
         if expected_bytes <= BUFFERED_BYTES // self._job.threads:
             # The transfer has ended before this waits for its turn: Orthanc breaks off one that stalls.
             ready = list(packed)
-            with self._turn:
-                self._writer.add(path, packer, ready, expected_bytes)
+            self._add(path, packer, ready, expected_bytes)
         else:
             let_go(stream)
-            with self._turn:
-                self._writer.add(path, packer, packed, expected_bytes)
+            self._add(path, packer, packed, expected_bytes)
+
+    def _add(self, path: str, packer: Packer, packed: Iterable[bytes], expected_bytes: int) -> None:
+        with self._turn:
+            self._writer.add(path, packer, packed, expected_bytes)
+        # While others are fetched, the disk has something to do.
+        writeback.begin(self._file.fileno())
 
 
 def _test(job: Job, file: IO[bytes], files: tuple[Delivered, ...]) -> None:
@@ -105,9 +112,9 @@ def _test(job: Job, file: IO[bytes], files: tuple[Delivered, ...]) -> None:
 
 
 def _md5(job: Job, file: IO[bytes]) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    file.seek(0)
-    while chunk := file.read(CHUNK_BYTES):
+    digest, at = hashlib.md5(usedforsecurity=False), 0
+    while chunk := os.pread(file.fileno(), CHUNK_BYTES, at):
         job.check_stop()
         digest.update(chunk)
+        at += len(chunk)
     return digest.hexdigest()

@@ -32,7 +32,7 @@ class WriteBehind:
 
     def add(self, descriptor: int) -> None:
         """Take charge of a file whose content is complete; the caller may close its own descriptor."""
-        _begin(descriptor)
+        begin(descriptor)
         self._descriptors.append(os.dup(descriptor))
         while len(self._descriptors) > WAITING:
             self._finish_one()
@@ -61,7 +61,8 @@ class WriteBehind:
             os.close(descriptor)
 
 
-def _begin(descriptor: int) -> None:
+def begin(descriptor: int) -> None:
+    """Ask the kernel to begin with what was written into a file so far."""
     call = getattr(_libc, "sync_file_range", None)
     if call is not None:
         # A hint: where a file system doesn't know it, synchronising does all the work.

@@ -89,8 +89,12 @@ class Doorbell(FileSystemEventHandler):
         """Watch the directories that are there; return whether the watch was renewed."""
         # Their import takes a while; `run --once` rarely has to wait, and most commands never.
         from watchdog.observers import Observer
+        from watchdog.observers.inotify_move_event_grouper import InotifyMoveEventGrouper
         from watchdog.observers.polling import PollingObserver
 
+        # What leaves a directory would be kept back, with all that comes behind it, until it might appear in another
+        # one: each claim would make the processor deaf for half a second. Here both are events.
+        InotifyMoveEventGrouper.delay = 0
         logging.getLogger("watchdog.observers.inotify").addFilter(_tells_something)
         present = {directory: _identity(directory) for directory in self._directories}
         if self._observer and present == self._watched and self._is_listening():
