@@ -78,7 +78,7 @@ bench-cluster: system-cluster $(STAMPS)/test
 # What the Dockerfile takes, for `docker compose` in a checkout; `autorthanc-spool init` lays one into a site.
 wheel: $(STAMPS)/test
 	rm -rf dist
-	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	PROJECT_URL="$(PROJECT_URL)" $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 # The rows that the reader of rules uses, for editors.
 schema: $(STAMPS)/test
