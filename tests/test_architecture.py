@@ -23,7 +23,7 @@ ARROWS = {
     "disk": {"core"},
     "rules": {"core"},
     "orthanc": {"core"},
-    "settings": {"core"},
+    "settings": {"disk", "core"},
     "deidentify": {"rules", "disk", "core"},
     "spool": {"disk", "core"},
     "output": {"spool", "disk", "core"},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,32 @@ from autorthanc_spool.core.errors import FolderMissing, SpoolUnavailable
 from autorthanc_spool.disk import durable
 
 FILE_NAME = ".autorthanc"
+# A share that works answers within milliseconds, a busy one within a second.
+PATIENCE_S = 2.0
 _DELIVER = "deliver"
+
+
+def answers(folder: Path, patience_s: float = PATIENCE_S) -> bool:
+    """Whether the file system of a folder says anything within a moment, be it an error.
+
+    A hard mount whose server is gone lets whoever asks wait until it comes back. Here a thread asks, which ends with
+    this process, so that a person who only looks gets an answer.
+    """
+    has_answered = threading.Event()
+
+    def ask() -> None:
+        with suppress(OSError):
+            # Unlike what `stat` says, this isn't kept by the kernel.
+            os.statvfs(folder)
+        has_answered.set()
+
+    threading.Thread(target=ask, name="mount", daemon=True).start()
+    return has_answered.wait(patience_s)
+
+
+def unanswered(folder: Path) -> str:
+    """Say what a folder is whose file system doesn't answer."""
+    return f"{folder} doesn't answer, as a share does whose server is away; look at its mount (findmnt -T {folder})"
 
 
 class Roots:

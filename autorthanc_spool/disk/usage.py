@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from autorthanc_spool.disk.mounts import answers
+
 # For so long each heap is looked through.
 LOOKING_S = 0.1
 # So many files of a folder are asked for their size.
@@ -59,9 +61,9 @@ def usage(
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Return how much may still be written there; None when the folder isn't there."""
+    """Return how much may still be written there; None when the folder isn't there, or its share doesn't answer."""
     try:
-        return shutil.disk_usage(folder).free
+        return shutil.disk_usage(folder).free if answers(folder) else None
     except OSError:
         return None
 

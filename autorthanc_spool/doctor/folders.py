@@ -16,7 +16,7 @@ from watchdog.observers import Observer
 
 from autorthanc_spool.core.errors import SpoolError
 from autorthanc_spool.core.states import State
-from autorthanc_spool.disk import durable
+from autorthanc_spool.disk import durable, mounts
 from autorthanc_spool.disk.usage import free_bytes
 from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
 from autorthanc_spool.monitor.facts import gather
@@ -201,7 +201,7 @@ def _processors(tools: Tools) -> Iterator[Finding]:
 def output(tools: Tools) -> Iterator[Finding]:
     """Look at the output: whether it is the one that it was, whether a rename publishes there, room."""
     folder = tools.settings.output_path
-    if not folder.exists() and not tools.places.knows(""):
+    if mounts.answers(folder) and not folder.exists() and not tools.places.knows(""):
         yield warning("output", f"there is no folder {folder} yet", "`autorthanc-spool run` makes it")
         return
     yield from _root(tools, "")
@@ -221,6 +221,9 @@ def delivered(tools: Tools) -> Iterator[Finding]:
 
 def _root(tools: Tools, root: str) -> Iterator[Finding]:
     folder = tools.places.path(root)
+    if not mounts.answers(folder):
+        yield broken("output", *mounts.unanswered(folder).split("; "))
+        return
     if tools.places.knows(root):
         tools.places.at(root)
     name = f".autorthanc-doctor-{uuid.uuid4().hex}"
@@ -258,8 +261,11 @@ def rules(tools: Tools) -> Iterator[Finding]:
     for one in found.broken:
         yield broken("rules", f"{one.name}.json can't be used", "`autorthanc-spool check` says what is wrong in it")
     active = [rule for rule in found.rules if rule.is_active]
+    # Of what doesn't answer, the finding on the output tells.
+    answering = {root for root in {rule.deliver for rule in active} if mounts.answers(tools.places.path(root))}
     for rule in active:
-        yield from _rule_folder(tools.places.path(rule.deliver) / rule.folder)
+        if rule.deliver in answering:
+            yield from _rule_folder(tools.places.path(rule.deliver) / rule.folder)
     if not active:
         yield warning("rules", f"no rule in {folder} is active, so nothing is exported", "docs/rules.md shows how")
     elif not found.broken:

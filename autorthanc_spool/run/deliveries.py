@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from autorthanc_spool.disk import mounts
 from autorthanc_spool.rules import Refusal, Refuses, Rule
 from autorthanc_spool.settings import Settings, contradictions
 
@@ -27,8 +28,8 @@ def judge(settings: Settings) -> Refuses:
 
 
 def is_there(root: str) -> bool:
-    """Whether there is such a folder, for this user."""
-    return os.path.isdir(root)  # noqa: PTH112 - Path.is_dir() raises where a folder above is closed
+    """Whether there is such a folder, for this user; also one on a share that doesn't answer at the moment."""
+    return not mounts.answers(Path(root)) or os.path.isdir(root)  # noqa: PTH112 - Path.is_dir() raises where a folder above is closed
 
 
 def missing(rule: Rule) -> str:
@@ -52,6 +53,9 @@ def _refusal(settings: Settings, path: str) -> Refusal | None:
     bases = [root for root in settings.deliver_roots if Path(path).is_relative_to(root)]
     if not bases:
         return Refusal(_quoted(path), f"a folder {_allowed(settings)}", _hint(settings, path))
+    if not mounts.answers(Path(path)):
+        # The rules are read all the same: what doesn't answer holds up what is delivered there, and nothing else.
+        return None
     base = max(bases, key=lambda root: len(root.parts))
     below = Path(os.path.realpath(base), Path(path).relative_to(base))
     if Path(os.path.realpath(below)) != below:

@@ -34,7 +34,7 @@ from autorthanc_spool.core.pulse import Pulse, no_pulse
 from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.deidentify.region_files import RegionFiles
-from autorthanc_spool.disk import durable
+from autorthanc_spool.disk import durable, mounts
 from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.monitor import notice_target, statistics
 from autorthanc_spool.monitor.heartbeat import Heartbeat
@@ -268,16 +268,22 @@ def _for_people(settings: Settings) -> list[Observer]:
 
 
 def replaced_folders(settings: Settings, spool: Spool, rules: Iterable[Rule] = ()) -> Iterator[str]:
-    """Name each folder that isn't the one used before, among the mounted ones and those that `rules` deliver to."""
+    """Say which of the mounted folders, and of those that `rules` deliver to, don't answer or were replaced."""
     roots = Roots(spool.root / "state")
     folders = {"rules": settings.rules_path, "output": settings.output_path, "spool": spool.root}
     for role, folder in folders.items():
+        if not mounts.answers(folder):
+            yield mounts.unanswered(folder)
+            continue
         try:
             if roots.knows(role):
                 roots.check(role, folder)
         except Unavailable as error:
             yield str(error)
     for root in sorted({rule.deliver for rule in rules if rule.is_active and rule.deliver}):
+        if not mounts.answers(Path(root)):
+            yield mounts.unanswered(Path(root))
+            continue
         try:
             if roots.knows_delivered(root):
                 roots.check_delivered(root)

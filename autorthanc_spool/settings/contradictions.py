@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from autorthanc_spool.disk import mounts
+
 # Inside one another, these would watch, publish or tidy up each other's files.
 _FOLDERS = {
     "rules_path": "ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH",
@@ -52,9 +54,10 @@ def _nested_folders(found: Mapping[str, Any]) -> Iterator[str]:
 def delivered(settings: Any, path: Path) -> Iterator[tuple[str, Path]]:
     """Name what a folder that a rule delivers to would lie in, or hold, although it is kept apart."""
     apart = {**_FOLDERS, "db_storage_path": "ORTAHNC_DB_STORAGE_PATH", "orthanc_storage_path": _STORAGE, **_KEPT_OUT}
+    real = _real(path)
     for key, name in apart.items():
         other = getattr(settings, key)
-        if other and (_real(path).is_relative_to(_real(other)) or _real(other).is_relative_to(_real(path))):
+        if other and (real.is_relative_to(found := _real(other)) or found.is_relative_to(real)):
             yield name, other
 
 
@@ -99,5 +102,6 @@ def is_local(host: str) -> bool:
 
 
 def _real(path: Path) -> Path:
-    # Unlike Path.resolve(), this raises nothing on a loop of links or a name that is too long.
-    return Path(os.path.realpath(path))
+    # Unlike Path.resolve(), this raises nothing on a loop of links or a name that is too long. Where a share doesn't
+    # answer, what the path itself says is all that can be compared.
+    return Path(os.path.realpath(path) if mounts.answers(path) else os.path.abspath(path))  # noqa: PTH100

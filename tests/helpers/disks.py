@@ -1,10 +1,13 @@
 """Small disks, full ones, and shares that come and go."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.helpers.waiting import wait_until
 
 
 @contextmanager
@@ -70,6 +73,22 @@ def ext4(place: Path, size_mib: int = 16) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@contextmanager
+def silent(place: Path) -> Iterator[None]:
+    """Mount a share whose server has stopped answering; it needs root, and bindfs from Debian."""
+    backing = place.with_name(f"{place.name}-backing")
+    backing.mkdir()
+    server = subprocess.Popen(["bindfs", "-f", backing, place])
+    try:
+        wait_until(place.is_mount, 10, "it is mounted")
+        server.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        server.send_signal(signal.SIGCONT)
+        subprocess.run(["fusermount", "-u", "-z", place], check=True)
+        server.wait(timeout=10)
 
 
 @contextmanager
