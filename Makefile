@@ -47,9 +47,9 @@ crashes: system-test $(STAMPS)/test
 	AUTORTHANC_TEST_CRASHES=all $(BIN)/python -m pytest -o timeout=1800 -k "dies or crash or killed" tests/spool tests/actions tests/system \
 		tests/reliability $(ARGS)
 
-# Figures, as ratios against something else in the same run.
+# Figures, as ratios against something else in the same run. ARGS="zip queue" for some of the table.
 bench: system-test $(STAMPS)/test .venv-bench/.installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.deidentify
 	$(BIN)/python -m benchmarks.rules
 

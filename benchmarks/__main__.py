@@ -1,7 +1,8 @@
 """`make bench`: every row of the table, beside its peer; printed, kept in `benchmarks/results`, and shown in the docs.
 
-Usage: python -m benchmarks [NAME], where NAME is that of the file in `benchmarks/results` (default: latest). What is
-recorded under the name `recorded` is what the table says the difference to.
+Usage: python -m benchmarks [PART …], with the parts export, zip and queue; without any, all of them. Rows of the parts
+that aren't measured stay as they were. What `benchmarks/results/recorded.json` holds is what the table says the
+difference to.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: written by `make bench` -->\n", "<!-- end of figures -->\n"
 
+LATEST, RECORDED = RESULTS / "latest.json", RESULTS / "recorded.json"
+
 # Each gives its rows.
-PARTS = (export.measure_all, zip.measure_all, queue.measure_all)
+PARTS = {"export": export.measure_all, "zip": zip.measure_all, "queue": queue.measure_all}
 
 HEAD = (
     "| work | ours | beside | theirs | ratio (lowest to highest) | target | since the record |",
@@ -31,19 +34,24 @@ HEAD = (
 )
 
 
-def main(name: str) -> None:
-    rows, recorded = [], _recorded()
+def main(parts: Sequence[str]) -> None:
+    recorded = _figures(_read(RECORDED))
     print("\n".join(HEAD), flush=True)
-    for row in itertools.chain.from_iterable(part() for part in PARTS):
-        rows.append(row)
+    measured = []
+    for row in itertools.chain.from_iterable(PARTS[part]() for part in parts):
+        measured.append(row)
         print(_line(row, recorded.get(_key(row))), flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n"
-    )
+    rows = _merged(_read(LATEST), measured) if len(parts) < len(PARTS) else measured
+    LATEST.write_text(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n")
     _show(rows, recorded)
     picture = DOCUMENT.parent / "performance-%s.svg"
-    subprocess.run([PEERS_PYTHON, Path(__file__).parent / "plot.py", RESULTS / f"{name}.json", picture], check=True)
+    subprocess.run([PEERS_PYTHON, Path(__file__).parent / "plot.py", LATEST, picture], check=True)
+
+
+def _merged(before: Sequence[Row], measured: Sequence[Row]) -> list[Row]:
+    """Put new rows where the old ones of the same work are."""
+    new = {_key(row): row for row in measured}
+    return [new.pop(_key(row), row) for row in before] + list(new.values())
 
 
 def lines(rows: Sequence[Row], recorded: dict[str, float]) -> list[str]:
@@ -62,12 +70,13 @@ def _line(row: Row, before: float | None) -> str:
     )
 
 
-def _recorded() -> dict[str, float]:
-    path = RESULTS / "recorded.json"
-    if not path.exists():
-        return {}
-    found = [Row(**{**row, "spread": tuple(row["spread"])}) for row in json.loads(path.read_text())]
-    return {_key(row): row.ours if row.ratio is None else row.ratio for row in found}
+def _read(path: Path) -> list[Row]:
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return [Row(**{**row, "spread": tuple(row["spread"])}) for row in rows]
+
+
+def _figures(rows: Sequence[Row]) -> dict[str, float]:
+    return {_key(row): row.ours if row.ratio is None else row.ratio for row in rows}
 
 
 def _key(row: Row) -> str:
@@ -81,4 +90,4 @@ def _show(rows: Sequence[Row], recorded: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "latest")
+    main(sys.argv[1:] or list(PARTS))
