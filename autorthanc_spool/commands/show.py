@@ -19,7 +19,7 @@ from autorthanc_spool.core.outcome import Outcome, Problem
 from autorthanc_spool.core.states import State
 from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings
-from autorthanc_spool.spool.directories import Item, shown
+from autorthanc_spool.spool.directories import Item, shell_word, shown
 from autorthanc_spool.spool.names import Names
 from autorthanc_spool.spool.spool import Spool
 
@@ -119,7 +119,7 @@ def story(spool: Spool, item: Item) -> list[str]:
         return [
             f"{name} is in {item.state}/: it is not a marker",
             f"why: {on_one_line(str(one['error']))}",
-            "next: fix it, or remove it: rm " + shown(str(item.path)),
+            "next: fix it, or remove it: rm " + shell_word(str(item.path)),
         ]
     head = [f"{name} is in {item.state}/{_since(found)}{_due(one)}", _asks(found)]
     tail = [f"why: {_reason(found.error)}"] if found.error else []

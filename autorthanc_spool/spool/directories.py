@@ -6,6 +6,7 @@ What the moves mean, and who may make them when, is explained in `spool`.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -230,6 +231,20 @@ def shown(text: str) -> str:
     if decoded.isprintable():
         return decoded
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in decoded)
+
+
+def shell_word(text: str) -> str:
+    """Write a file name as a word that a shell takes, on one line; of what can't be typed, as one of bash and zsh."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(map(_typed, text)) + "'"
+
+
+def _typed(one: str) -> str:
+    if one.isprintable():
+        return f"\\{one}" if one in "\\'" else one
+    data = one.encode(errors="surrogateescape")
+    return f"\\x{data[0]:02x}" if len(data) == 1 else f"\\U{ord(one):08x}"
 
 
 def utc(seconds: float) -> str:
