@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,12 @@ class Site:
         return sorted((self.spool / state).glob(pattern))
 
     def records(self, state: str) -> list[dict[str, Any]]:
-        return [json.loads(path.read_text()) for path in self.markers(state)]
+        found = []
+        for path in self.markers(state):
+            # A processor may move it on at this moment.
+            with suppress(FileNotFoundError):
+                found.append(json.loads(path.read_text()))
+        return found
 
     def states(self) -> dict[str, int]:
         names = ("incoming", "processing", "deferred", "failed", "hold", "done")
