@@ -64,7 +64,7 @@ compose-test: system-compose $(STAMPS)/compose
 
 # Two hosts with a cluster file system and Slurm, in namespaces of this machine; as root. ARGS="-k jobs" for some.
 cluster-test: system-cluster $(STAMPS)/test
-	tests/cluster/enter $(BIN)/python -m pytest -o timeout=900 tests/cluster $(ARGS)
+	tests/cluster/enter $(BIN)/python -m pytest -o timeout=1800 tests/cluster $(ARGS)
 
 # Processors, links, bricks and nodes of that lab are killed at random, for some minutes: ARGS="--minutes 5 --seed 7".
 cluster-chaos: system-cluster $(STAMPS)/test
