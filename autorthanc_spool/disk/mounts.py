@@ -35,7 +35,8 @@ def answers(folder: Path, patience_s: float = PATIENCE_S) -> bool:
     has_answered = threading.Event()
 
     def ask() -> None:
-        with suppress(OSError):
+        # What is no path at all is refused here, too.
+        with suppress(OSError, ValueError):
             # Unlike what `stat` says, this isn't kept by the kernel.
             os.statvfs(folder)
         has_answered.set()
