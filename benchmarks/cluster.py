@@ -18,7 +18,7 @@ from tests.helpers import datasets
 from tests.helpers.waiting import wait_until
 
 PROCESSORS = (1, 2, 4, 8)
-STUDIES, FILES, SIZE = 16, 40, 256
+STUDIES, FILES, SIZE = 64, 40, 256
 ACTIONS = {"DOWNLOAD": ["DOWNLOAD"], "ANONYMISE": ["DOWNLOAD", "ANONYMISE"]}
 STAND_IN_PORT = 8100
 
@@ -79,6 +79,7 @@ def main() -> None:
         print(
             "| processors | "
             + " | ".join(f"{action}, {place}" for action in ACTIONS for place in ("Orthanc", "stand-in"))
+            + " |"
         )
         print("|---|---|---|---|---|")
         first: dict[tuple[str, str], float] = {}
