@@ -14,10 +14,11 @@ from autorthanc_spool.deidentify.frames import Frames
 from autorthanc_spool.deidentify.layout import Layout, layout_of
 from autorthanc_spool.deidentify.output import chunks_of, size_of
 from autorthanc_spool.deidentify.pixels import Pixels, finder, frames_of
-from autorthanc_spool.deidentify.reader import PIXEL_DATA
+from autorthanc_spool.deidentify.reader import FLOAT_PIXEL_DATA, PIXEL_DATA
 from autorthanc_spool.deidentify.streams import Unclear
 from autorthanc_spool.deidentify.viewing import viewing_of
 
+FLOATS = "floating-point pixel data, which can't be looked at or changed"
 NOT_RECODED = 'pixel data that are compressed with loss; "Recode": true would store them uncompressed'
 
 # What decoded frames can be (PS3.3 section C.7.6.3.1.2).
@@ -36,6 +37,11 @@ class Image:
     def pixel_data(self) -> Element | None:
         """The element, if there is one."""
         return self.facts.element(PIXEL_DATA)
+
+    @property
+    def has_floats(self) -> bool:
+        """Whether it has floating-point pixels, which nothing here reads or changes."""
+        return any(self.facts.element(tag) is not None for tag in FLOAT_PIXEL_DATA)
 
     def layout(self) -> Layout:
         """How the samples of a frame lie there. Raises Unclear."""

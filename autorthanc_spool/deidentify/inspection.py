@@ -10,11 +10,11 @@ from autorthanc_spool.deidentify.boxes import Box
 from autorthanc_spool.deidentify.container import open_container
 from autorthanc_spool.deidentify.facts import Facts
 from autorthanc_spool.deidentify.frames import Frames, with_least
-from autorthanc_spool.deidentify.image import Image
+from autorthanc_spool.deidentify.image import FLOATS, Image
 from autorthanc_spool.deidentify.needles import Needle, needles_of
 from autorthanc_spool.deidentify.pixels import clean_pixels
 from autorthanc_spool.deidentify.policy import Policy
-from autorthanc_spool.deidentify.reader import PIXEL_DATA, Reader
+from autorthanc_spool.deidentify.reader import Reader
 from autorthanc_spool.deidentify.redaction import Decision, Redaction, decide, redact
 from autorthanc_spool.deidentify.shown import Picture, picture
 from autorthanc_spool.deidentify.streams import Unclear
@@ -58,7 +58,7 @@ def inspect(data: memoryview, options: AnonymiseOptions, files: Sequence[PixelRe
     reason = reason_to_withhold(facts, options)
     if reason is not None:
         return Inspection(f"withheld: {reason}", is_withheld=True)
-    if facts.element(PIXEL_DATA) is None:
+    if image.pixel_data is None and not image.has_floats:
         return Inspection("leaves: it has no pixels", is_withheld=False)
 
     def needles() -> frozenset[Needle]:
@@ -66,6 +66,10 @@ def inspect(data: memoryview, options: AnonymiseOptions, files: Sequence[PixelRe
 
     frames = None
     decision = decide(image, options, files)
+    if image.pixel_data is None:
+        if decision.is_withheld or options.detect:
+            return Inspection(f"withheld: {decision.reason or FLOATS}", is_withheld=True)
+        return Inspection(f"leaves; no picture: {FLOATS}", is_withheld=False)
     try:
         pixels = clean_pixels(facts, syntax, buffer)
         frames, _ = image.frames(pixels)

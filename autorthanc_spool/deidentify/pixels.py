@@ -12,12 +12,11 @@ from autorthanc_spool.deidentify.elements import Element
 from autorthanc_spool.deidentify.errors import Malformed
 from autorthanc_spool.deidentify.facts import Facts
 from autorthanc_spool.deidentify.output import Output
-from autorthanc_spool.deidentify.reader import PIXEL_DATA
+from autorthanc_spool.deidentify.reader import FLOAT_PIXEL_DATA, PIXEL_DATA
 from autorthanc_spool.deidentify.streams import Unclear
 from autorthanc_spool.deidentify.unused_bits import Samples
 
-_FLOAT_PIXEL_DATA = 0x7FE00008
-_DOUBLE_PIXEL_DATA = 0x7FE00009
+_FLOAT_PIXEL_DATA, _DOUBLE_PIXEL_DATA = FLOAT_PIXEL_DATA
 
 _EXTENDED_OFFSETS = 0x7FE00001
 _EXTENDED_LENGTHS = 0x7FE00002

@@ -33,6 +33,8 @@ from autorthanc_spool.deidentify.unknown_vr import unknown_form
 MAX_DEPTH = 64
 
 PIXEL_DATA = 0x7FE00010
+# FloatPixelData and DoubleFloatPixelData, in place of it.
+FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
 
 
 @cache

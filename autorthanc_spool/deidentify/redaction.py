@@ -19,7 +19,7 @@ from autorthanc_spool.deidentify.device_regions import boxes_of, saying
 from autorthanc_spool.deidentify.elements import UNDEFINED
 from autorthanc_spool.deidentify.facts import Facts
 from autorthanc_spool.deidentify.frames import Frames, with_least
-from autorthanc_spool.deidentify.image import NOT_RECODED, Image
+from autorthanc_spool.deidentify.image import FLOATS, NOT_RECODED, Image
 from autorthanc_spool.deidentify.needles import Needle
 from autorthanc_spool.deidentify.output import Output
 from autorthanc_spool.deidentify.pixels import Pixels
@@ -88,7 +88,8 @@ def decide(image: Image, options: AnonymiseOptions, files: Sequence[PixelRegions
     if options.burned_in == "allow":
         return Decision()
     reason = may_show_a_name(facts)
-    if options.burned_in != "redact" or image.pixel_data is None or reason == Withheld.OVERLAY:
+    has_pixels = image.pixel_data is not None or image.has_floats
+    if options.burned_in != "redact" or not has_pixels or reason == Withheld.OVERLAY:
         return Decision(reason=reason, is_withheld=reason is not None)
     said = saying(files, facts)
     refusing = next((one for one in said if one.image == "withhold"), None)
@@ -96,6 +97,8 @@ def decide(image: Image, options: AnonymiseOptions, files: Sequence[PixelRegions
         return Decision(reason=f"{refusing.file} says so", is_withheld=True)
     if reason is None and not said:
         return Decision()
+    if image.has_floats:
+        return Decision(reason=f"{reason}; {FLOATS}" if reason else FLOATS, is_withheld=True)
     try:
         return _where(image, reason, said)
     except Unclear as error:
@@ -134,6 +137,8 @@ def redact(
     `needles` gathers what the file says of its patient. Raises Unclear for what can't be done, DetectorMissing.
     """
     facts, boxes = image.facts, [decision.boxes]
+    if image.has_floats and options.detect:
+        raise Unclear(FLOATS)
     if image.pixel_data is None or not (decision.boxes or options.detect):
         return Redaction(_said_clean(facts, decision), None, (), decision.sources, decision.is_clean)
     # Where no box is known yet, nothing may have to be changed at all.

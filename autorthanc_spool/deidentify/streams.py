@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from autorthanc_spool.deidentify.output import Piece, size_of
@@ -23,9 +23,11 @@ _SOI = re.compile(rb"\xff\xd8")
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # JPEG-LS stuffs single bits: in its scans, a byte below 0x80 after 0xFF belongs to the picture.
 _MARKER_OF_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
-_EOI, _SOS, _SOF_LS = 0xD9, 0xDA, 0xF7
-# Tables, frames, scans and restart intervals: 0xC0 to 0xCF, 0xDB to 0xDF, JPEG-LS frames and parameters.
-_OF_THE_PICTURE = frozenset({*range(0xC0, 0xD0), _SOS, *range(0xDB, 0xE0), _SOF_LS, 0xF8}) - {0xC8}
+_EOI, _SOS, _SOF_LS, _LSE = 0xD9, 0xDA, 0xF7, 0xF8
+_DHT, _DQT, _DNL, _DRI = 0xC4, 0xDB, 0xDC, 0xDD
+_FRAMES = frozenset({*range(0xC0, 0xD0), _SOF_LS}) - {_DHT, 0xC8, 0xCC}
+# Arithmetic conditions, and what belongs to images in several resolutions: no decoder of DICOM images reads them.
+_OF_NO_PICTURE = frozenset({0xCC, 0xDE, 0xDF})
 # Application data that decoders need: whether and how colours were transformed. By marker, with the only length that
 # leaves no room for anything else.
 _NEEDED = {(0xE0, 16): b"JFIF\0", (0xEE, 14): b"Adobe", (0xE8, 7): b"mrfx", (0xE8, 32): b"SPIFF\0"}
@@ -33,13 +35,22 @@ _NEEDED = {(0xE0, 16): b"JFIF\0", (0xEE, 14): b"Adobe", (0xE8, 7): b"mrfx", (0xE
 _SOC = re.compile(rb"\xff\x4f\xff\x51")
 _EOC = re.compile(rb"\xff\xd9")
 _SOT, _SOD, _COM, _END = 0xFF90, 0xFF93, 0xFF64, 0xFFD9
+# The segments of 15444-1 and, for HTJ2K, 15444-15: CAP, SIZ, COD, COC, TLM, PRF, PLM, PLT, CPF, QCD, QCC, RGN, POC,
+# PPM, PPT, CRG, COM and SOT.
+_OF_2000 = frozenset({
+    0xFF50, 0xFF51, 0xFF52, 0xFF53, 0xFF55, 0xFF56, 0xFF57, 0xFF58, 0xFF59, 0xFF5C, 0xFF5D, 0xFF5E, 0xFF5F, 0xFF60,
+    0xFF61, 0xFF63, _COM, _SOT,
+})  # fmt: skip
+# Those whose length leaves no room for anything else: profiles (PRF, CPF) and positions of components (CRG).
+_SHORT = {0xFF56: 6, 0xFF59: 6, 0xFF63: 18}
 
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JXL = b"\0\0\0\x0cJXL \r\n\x87\n"
 _JXL_CODESTREAM = b"\xff\x0a"
 # The box jbrd holds what a JPEG file had beside its picture.
 _BOXES_OF_JXL = frozenset({b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp"})
-_BOXES_OF_COLOURS = frozenset({b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef", b"res "})
+# The signature and the type of a JP2 file, as its standard has them.
+_HEAD_OF_JP2 = _JP2 + b"\0\0\0\x14ftypjp2 \0\0\0\0jp2 "
 _BLOCK_BYTES = 2**20
 
 
@@ -115,17 +126,57 @@ def _begun(start: int) -> Stream:
 
 
 def _jpeg(data: memoryview, start: int) -> Stream:
-    stream = _begun(start)
+    stream, seen = _begun(start), set[int]()
     stream.keep(start, start + 2)
     for marker, at, stop in _jpeg_segments(data, start + 2):
         if marker == _EOI:
             stream.keep(at, stop)
             stream.close(data, stop)
-        elif marker in _OF_THE_PICTURE or _is_needed(data, marker, at, stop):
+        elif _is_of_the_picture(data, marker, at, seen) or _is_needed(data, marker, at, stop):
             stream.keep(at, stop)
         else:
             stream.found[COMMENT] += 1
+        seen.add(marker)
+    if _LSE in seen and _SOF_LS not in seen:
+        raise Unclear("a JPEG stream with parameters of JPEG-LS")
     return stream
+
+
+def _is_of_the_picture(data: memoryview, marker: int, at: int, seen: Collection[int]) -> bool:
+    """Whether it is a table, a frame, a scan or a restart interval. Raises Unclear where it holds more than that."""
+    if marker in _OF_NO_PICTURE:
+        raise Unclear("a JPEG stream with segments that images of DICOM don't have")
+    length = int.from_bytes(data[at + 2 : at + 4], "big")
+    body = bytes(data[at + 4 : at + 2 + length])
+    is_exact = True
+    if marker in _FRAMES:
+        is_exact = len(body) >= 6 and len(body) == 6 + 3 * body[5]
+    elif marker == _SOS:
+        is_exact = len(body) >= 1 and len(body) == 4 + 2 * body[0]
+    elif marker == _DHT:
+        is_exact = _are_tables(body, lambda table: 17 + sum(table[1:17]))
+    elif marker == _DQT:
+        is_exact = _are_tables(body, lambda table: 129 if table[0] >> 4 else 65)
+    elif marker == _DRI:
+        is_exact = len(body) in (2, 3, 4)
+    elif marker == _DNL:
+        is_exact = len(body) == 2 and _SOS in seen
+    elif marker == _LSE:
+        # Preset coding parameters; the others are tables of colours, which DICOM has elsewhere.
+        is_exact = len(body) == 11 and body[0] == 1
+    else:
+        return False
+    if not is_exact:
+        raise Unclear("a JPEG stream with a segment that holds more than it says")
+    return True
+
+
+def _are_tables(body: bytes, size: Callable[[bytes], int]) -> bool:
+    """Whether there is one table after the other, and nothing behind."""
+    at = 0
+    while at < len(body):
+        at += size(body[at:])
+    return at == len(body)
 
 
 def _jpeg_segments(data: memoryview, at: int) -> Iterator[tuple[int, int, int]]:
@@ -178,6 +229,8 @@ def _jpeg_2000(data: memoryview, start: int, stop: int) -> Stream:
         segment = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker < 0xFF30 or not at + 4 <= segment <= stop:
             raise Unclear("a JPEG 2000 stream that can't be read")
+        if marker not in _OF_2000 or segment - at - 2 > _SHORT.get(marker, segment):
+            raise Unclear("a JPEG 2000 stream with segments that no decoder needs")
         if marker == _SOT:
             length = int.from_bytes(data[at + 6 : at + 10], "big")
             tile_end = at + length if length else 0
@@ -219,39 +272,62 @@ def _boxes(data: memoryview) -> Iterator[tuple[bytes, int, int, int]]:
 
 
 def _jp2(data: memoryview) -> Stream:
-    """Keep the codestream, with the header around it only where it says how samples become colours.
+    """Keep the codestream, with a header around it only where it says how samples become colours.
 
     PS3.5 section A.4.4 has the codestream alone.
     """
-    boxes = {kind: (at, content, stop) for kind, at, content, stop in _boxes(data)}
+    boxes = {kind: (content, stop) for kind, _, content, stop in _boxes(data)}
     if b"jp2c" not in boxes:
         raise Unclear("a JPEG 2000 file without a picture")
-    _, begin, end = boxes[b"jp2c"]
-    inner = _jpeg_2000(data, begin, end)
+    inner = _jpeg_2000(data, *boxes[b"jp2c"])
     stream = Stream(found=inner.found, end=inner.end)
     stream.found[LEADING] = 0
-    kept = [boxes[kind] for kind in (b"jP  ", b"ftyp", b"jp2h") if kind in boxes]
-    if _maps_colours(data, boxes.get(b"jp2h")):
-        for at, _, stop in kept:
-            stream.keep(at, stop)
+    header = _header_of_colours(data, *boxes[b"jp2h"]) if b"jp2h" in boxes else b""
+    if header:
         size = sum(map(size_of, inner.pieces))
-        stream.put((8 + size).to_bytes(4, "big") + b"jp2c")
+        stream.put(_HEAD_OF_JP2 + _box(b"jp2h", header) + (8 + size).to_bytes(4, "big") + b"jp2c")
     stream.found[COMMENT] += 1
     stream.pieces += inner.pieces
     return stream
 
 
-def _maps_colours(data: memoryview, header: tuple[int, int, int] | None) -> bool:
-    """Whether a JP2 header has a palette or orders channels. Raises Unclear where anything can be beside that."""
-    if header is None:
-        return False
-    children = [(kind, stop - at) for kind, at, _, stop in _boxes(data[header[1] : header[2]])]
-    if not any(kind in (b"pclr", b"cmap", b"cdef") for kind, _ in children):
-        return False
-    # A colr of 15 bytes names a colour space; a longer one holds a profile.
-    if any(kind not in _BOXES_OF_COLOURS or (kind == b"colr" and size != 15) for kind, size in children):
+def _box(kind: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def _header_of_colours(data: memoryview, start: int, stop: int) -> bytes:
+    """Write the header again, if it has a palette or orders channels.
+
+    Raises Unclear where anything can be beside that.
+    """
+    header = data[start:stop]
+    boxes = [(kind, bytes(header[begin:end])) for kind, _, begin, end in _boxes(header)]
+    if not any(kind in _COLOURS for kind, _ in boxes):
+        return b""
+    # What it says of resolution isn't needed.
+    kept = [(kind, content) for kind, content in boxes if kind != b"res "]
+    if not all(kind in _SIZES and _SIZES[kind](content) for kind, content in kept):
         raise Unclear("a JPEG 2000 file with colours of its own")
-    return True
+    return b"".join(_box(kind, content) for kind, content in kept)
+
+
+_COLOURS = (b"pclr", b"cmap", b"cdef")
+# Whether the content of a box is as long as it says. A colr of 7 bytes names a colour space, a longer one holds a
+# profile.
+_SIZES: dict[bytes, Callable[[bytes], bool]] = {
+    b"ihdr": lambda content: len(content) == 14,
+    b"bpcc": lambda content: len(content) <= 4,
+    b"colr": lambda content: len(content) == 7,
+    b"pclr": lambda content: len(content) >= 3 and len(content) == _size_of_palette(content),
+    b"cmap": lambda content: len(content) % 4 == 0 and len(content) <= 16,
+    b"cdef": lambda content: len(content) >= 2 and len(content) == 2 + 6 * int.from_bytes(content[:2], "big"),
+}
+
+
+def _size_of_palette(content: bytes) -> int:
+    entries, columns = int.from_bytes(content[:2], "big"), content[2]
+    depths = content[3 : 3 + columns]
+    return 3 + columns + entries * sum(((depth & 0x7F) + 8) // 8 for depth in depths)
 
 
 def _jxl(data: memoryview) -> Stream:
