@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from autorthanc_spool.deidentify.decoding import Coding, decoded
 from autorthanc_spool.deidentify.layout import Layout
 from autorthanc_spool.deidentify.output import Piece, chunks_of, size_of
+from autorthanc_spool.deidentify.unused_bits import Samples, cleared
 from autorthanc_spool.deidentify.viewing import Viewing
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Frames:
     def frame(self, number: int) -> Frame:
         """Find a frame; its bytes are read when they are wanted."""
         if self.coding is not None:
-            return Frame(self.layout, self.parts[number], self.coding)
+            return Frame(self.layout, self.parts[number], self.coding, self.viewing.padding)
         size = self.layout.frame_bytes
         stop = (number + 1) * size
         # The two bytes of the last word are exchanged with what makes the length even.
@@ -56,19 +57,31 @@ class Frames:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: the pieces that it is in, and how to read them."""
+    """One frame: the pieces that it is in, and how to read them. `padding` is the sample that stands for no picture."""
 
     layout: Layout
     source: tuple[Piece, ...] = field(repr=False)
     coding: Coding | None
+    padding: int | None = None
 
     def stored(self, buffer: memoryview) -> bytearray:
         """Give its samples. Raises Unclear when they can't be decoded."""
         data = b"".join(chunks_of(self.source, buffer))
         if self.coding is not None:
-            return decoded(data, self.coding)
+            return self._without_unused_bits(decoded(data, self.coding))
         samples = bytearray(data)
         return swapped(samples)[: self.layout.frame_bytes] if self.layout.is_swapped else samples
+
+    def _without_unused_bits(self, samples: bytearray) -> bytearray:
+        """Clear what a codec carries beside the picture; in what isn't compressed, that was done before."""
+        layout, view = self.layout, memoryview(samples)
+        if layout.stored == layout.allocated:
+            return samples
+        # Writers choose it outside the stored bits.
+        padding = None if self.padding is None else self.padding & 0xFFFF
+        of = Samples(layout.sample_bytes, layout.stored, layout.is_signed, layout.is_big, padding)
+        found = cleared(view, 0, len(samples), of)
+        return samples if found is None else bytearray(b"".join(chunks_of(found.pieces(), view)))
 
 
 def with_least(frames: Frames, buffer: memoryview) -> Viewing:

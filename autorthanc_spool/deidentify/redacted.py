@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from autorthanc_spool.deidentify.blackening import Fill, blacken, fills
 from autorthanc_spool.deidentify.boxes import Box
 from autorthanc_spool.deidentify.frames import Frame, Frames, swapped
-from autorthanc_spool.deidentify.layout import Layout
-from autorthanc_spool.deidentify.output import chunks_of
-from autorthanc_spool.deidentify.unused_bits import Samples, cleared
 
 
 @dataclass(frozen=True)
@@ -20,8 +17,6 @@ class RedactedFrame:
     frame: Frame
     fills: tuple[Fill, ...] = field(repr=False)
     padding: int = 0
-    # The sample that stands for no picture; writers choose it outside the stored bits.
-    no_picture: int | None = None
 
     @property
     def size(self) -> int:
@@ -36,9 +31,6 @@ class RedactedFrame:
     def made(self, buffer: memoryview) -> bytes:
         """Make it. Raises Unclear."""
         found = self.frame.stored(buffer)
-        if self.frame.coding is not None:
-            # Of what isn't compressed, they were looked at before.
-            found = _without_unused_bits(found, self.frame.layout, self.no_picture)
         blacken(found, self.fills)
         found += bytes(self.padding)
         return bytes(swapped(found)) if self.frame.layout.is_swapped else bytes(found)
@@ -48,15 +40,7 @@ def redacted(frames: Frames, boxes: list[tuple[Box, ...]]) -> Iterator[RedactedF
     """Black out boxes: those of every frame, or of each its own."""
     black = [fills(one, frames.layout, frames.viewing) for one in boxes]
     padding = frames.layout.frame_bytes * frames.count % 2
-    no_picture = None if frames.viewing.padding is None else frames.viewing.padding & 0xFFFF
     for number in range(frames.count):
         is_last = number == frames.count - 1
         of_frame = black[number if len(black) > 1 else 0]
-        yield RedactedFrame(frames.frame(number), of_frame, padding if is_last else 0, no_picture)
-
-
-def _without_unused_bits(samples: bytearray, layout: Layout, no_picture: int | None) -> bytearray:
-    view = memoryview(samples)
-    of = Samples(layout.sample_bytes, layout.stored, layout.is_signed, layout.is_big, no_picture)
-    found = cleared(view, 0, len(samples), of) if layout.stored < layout.allocated else None
-    return samples if found is None else bytearray(b"".join(chunks_of(tuple(found.pieces()), view)))
+        yield RedactedFrame(frames.frame(number), of_frame, padding if is_last else 0)

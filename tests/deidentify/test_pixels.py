@@ -272,6 +272,71 @@ def test_what_is_not_a_picture_at_all_is_withheld() -> None:
         assert "SMITH" not in held.reason
 
 
+def jpeg_2000_with(marker: int, content: bytes) -> bytes:
+    """A stream with one more segment in its main header, before COD."""
+    plain = jpeg_2000()
+    at = plain.index(b"\xff\x52")
+    return plain[:at] + struct.pack(">HH", marker, len(content) + 2) + content + plain[at:]
+
+
+# Huffman's tables of one code, quantisation, and colours of JPEG-LS, with more behind what they say.
+HUFFMAN, QUANTISATION = bytes([0, 1, *bytes(15), 0]), bytes(65)
+WITH_MORE = {
+    "DNL before a scan": segment(0xDC, b"JN"),
+    "arithmetic conditions": segment(0xCC, SECRET),
+    "hierarchy": segment(0xDE, SECRET),
+    "expansion": segment(0xDF, b"J"),
+    "a Huffman table": segment(0xC4, HUFFMAN + SECRET),
+    "a quantisation table": segment(0xDB, QUANTISATION + SECRET),
+    "a restart interval": segment(0xDD, SECRET),
+    "parameters of JPEG-LS": segment(0xF8, b"\1" + bytes(10)),
+    "a table of JPEG-LS": segment(0xF8, b"\x63" + SECRET),
+}
+
+
+@pytest.mark.parametrize("name", WITH_MORE)
+def test_a_segment_that_holds_more_than_the_picture_needs_withholds_a_jpeg(name: str) -> None:
+    data = encapsulated(BASELINE, jpeg()[:2] + WITH_MORE[name] + jpeg()[2:])
+    held = deidentifier().file(memoryview(data))
+    assert isinstance(held, Held)
+    assert held.reason.startswith("a JPEG stream with")
+
+
+@pytest.mark.parametrize("marker", [0xFF30, 0xFF56, 0xFF59, 0xFF63, 0xFF68, 0xFF6F, 0xFF70, 0xFF74, 0xFF79])
+def test_a_segment_that_no_decoder_needs_withholds_a_jpeg_2000(marker: int) -> None:
+    data = encapsulated(JPEG_2000, jpeg_2000_with(marker, SECRET + SECRET))
+    held = deidentifier().file(memoryview(data))
+    assert isinstance(held, Held)
+    assert "that no decoder needs" in held.reason
+
+
+def jp2_of_colours(of_type: bytes = b"", in_header: bytes = b"", channels: bytes = b"") -> bytes:
+    plain = jpeg_2000(no_jp2=False)
+    picture = plain[plain.index(b"jp2c") - 4 :]
+    header = plain[plain.index(b"ihdr") - 4 : plain.index(b"colr") - 4] + box(b"colr", b"\1\0\0\0\0\0\x11")
+    header += box(b"cdef", struct.pack(">4H", 1, 0, 0, 1) + channels) + in_header
+    kind = box(b"ftyp", b"jp2 \0\0\0\0jp2 " + of_type)
+    return box(b"jP  ", b"\r\n\x87\n") + kind + box(b"jp2h", header) + picture
+
+
+@pytest.mark.parametrize("more", [{}, {"of_type": SECRET}, {"in_header": box(b"res ", SECRET)}, {"in_header": SECRET}])
+def test_a_header_that_orders_channels_is_written_again_with_nothing_else(more: dict[str, bytes]) -> None:
+    before = jp2_of_colours(**more)
+    found = read(anonymised(encapsulated(JPEG_2000, before)))
+    frame = next(generate_frames(found.PixelData, number_of_frames=1))
+    assert SECRET not in frame
+    at = frame.index(b"jp2c")
+    assert frame[:at] == jp2_of_colours()[:at]
+    assert (np.asarray(Image.open(io.BytesIO(frame))) == np.asarray(Image.open(io.BytesIO(jpeg_2000())))).all()
+
+
+@pytest.mark.parametrize("more", [{"channels": SECRET}, {"in_header": box(b"pclr", b"\0\1\1\7" + SECRET)}])
+def test_a_header_of_colours_that_holds_more_than_it_says_is_withheld(more: dict[str, bytes]) -> None:
+    held = deidentifier().file(memoryview(encapsulated(JPEG_2000, jp2_of_colours(**more))))
+    assert isinstance(held, Held)
+    assert held.reason == "a JPEG 2000 file with colours of its own"
+
+
 def test_what_follows_the_last_tile_of_a_stream_without_end_is_cut_off() -> None:
     stream = corpus.jpeg_2000()[:-2]
     out = anonymised(encapsulated(JPEG_2000, stream + SECRET))

@@ -1,7 +1,9 @@
 """Black where it should be, and not one byte changed elsewhere: however the samples are stored."""
 
 import io
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from tests.deidentify.pictures import (
     NATIVE,
     Picture,
     area,
+    held,
     redacted,
     regions_file,
     samples_of,
@@ -205,3 +208,47 @@ def bytes_of(row: int, column: int, layout: Layout) -> list[int]:
     else:
         starts = [(place * layout.samples + number) * size for number in range(layout.samples)]
     return [start + byte for start in starts for byte in range(size)]
+
+
+FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
+
+
+def floating(keyword: str, *, with_pixels: bool) -> bytes:
+    picture = Picture(rows=8, columns=8, frames=1)
+    data = picture.data_set()
+    setattr(data, keyword, np.arange(64, dtype=FLOATS[keyword]).tobytes())
+    if not with_pixels:
+        del data.PixelData
+    return written(data)
+
+
+@pytest.mark.parametrize("with_pixels", [False, True])
+@pytest.mark.parametrize("keyword", FLOATS)
+def test_floating_point_pixels_are_withheld_where_anything_is_said_or_looked_for(
+    keyword: str, with_pixels: bool
+) -> None:
+    data = floating(keyword, with_pixels=with_pixels)
+    assert held(data, regions_file(Image="withhold")) == "pixel_regions/device.json says so"
+    why = "floating-point pixel data, which can't be looked at or changed"
+    assert why in held(data, SCRIPT)
+    assert why in held(data, regions_file(Image="clean"))
+    assert why in held(data, detect="check")
+    assert why in held(data, detect="blackout")
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_bits_outside_those_stored_are_cleared_in_what_was_compressed(tmp_path: Path, is_signed: bool) -> None:
+    picture = Picture("MONOCHROME2", 16, 12, is_signed)
+    data = picture.data_set()
+    samples = np.frombuffer(data.PixelData, "<u2").copy()
+    # Something is drawn into the bits above, outside of the boxes.
+    samples[5::7] ^= 0x5000
+    data.PixelData = samples.tobytes()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    compressed = written(data, "RLE")
+    # pydicom clears them itself when it decodes.
+    (tmp_path / "in.dcm").write_bytes(compressed)
+    subprocess.run(["dcmdrle", "in.dcm", "out.dcm"], cwd=tmp_path, check=True)
+    assert samples_of((tmp_path / "out.dcm").read_bytes(), picture).astype("<u2").tobytes() == samples.tobytes()
+    _, after = redacted(compressed, SCRIPT)
+    check(after, picture)
