@@ -26,6 +26,8 @@ _UID = re.compile(r"\d(?:\.\d{1,64}){5}")
 
 # The files of a series have the same names, identifiers and dates, and mostly the same texts.
 _REMEMBERED_TEXTS = 20_000
+# Of more bytes than these, a spelling has to have so many to be no accident.
+_FEW_BYTES, _SURE_BYTES = 4096, 5
 
 
 class Identifiers:
@@ -48,6 +50,7 @@ class Identifiers:
         }
         self._verdicts: dict[tuple[bytes, text.CharacterSets, Strictness], bool] = {}
         self.spellings = frozenset(_spellings(values, evidence))
+        self._in_bytes = tuple(spelling.encode() for spelling in self.spellings)
 
     def found_in(self, value: bytes, sets: text.CharacterSets, strictness: Strictness) -> bool:
         """Whether a text contains any of them."""
@@ -63,7 +66,9 @@ class Identifiers:
     def found_in_bytes(self, value: bytes) -> bool:
         """Whether bytes that are not text contain any of them as it is, in any letter case."""
         lower = value.lower()
-        return any(spelling.encode() in lower for spelling in self.spellings)
+        # In a megabyte of numbers, any four letters occur by chance once in some hundred files; five don't.
+        least = SHORTEST_IDENTIFIER if len(value) <= _FEW_BYTES else max(SHORTEST_IDENTIFIER, _SURE_BYTES)
+        return any(len(one) >= least and one in lower for one in self._in_bytes)
 
     def _look(self, words: str, strictness: Strictness) -> bool:
         if _UID.search(words) is not None or (strictness is Strictness.DESCRIPTOR and has_contact(words)):

@@ -69,11 +69,15 @@ _BINARY_NUMBERS = frozenset({"AT", "FD", "FL", "OD", "OF", "OL", "OV", "OW", "SL
 # Bytes that nobody can look into.
 _OPAQUE = frozenset({"OB", "UN"})
 
-# Unlisted attributes of VR OB that are data of an image.
+# Unlisted attributes of VR OB that are data of an image or a waveform.
 _OPAQUE_DATA = frozenset(
-    {"PixelData", "WaveformData", "ChannelMinimumValue", "ChannelMaximumValue", "WaveformPaddingValue"}
+    {"WaveformData", "ChannelMinimumValue", "ChannelMaximumValue", "WaveformPaddingValue"}
     | {"FillPattern", "WeightingLookupTableData"}
 )
+# Numbers in one run of bytes, in which, or behind which, words can be.
+_RUNS = frozenset({"OD", "OF", "OL", "OV", "OW"})
+# What is in them is looked at where pixels are.
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 # Sequences of references (ReferencedPerformedProcedureStepSequence), whose new UIDs make a dummy that is still right.
 _REFERENCES = frozenset({0x00081111})
@@ -242,9 +246,11 @@ def _of_content(tag: int, known: str, vr: str) -> Decision:
         return KEEP
     if tag == _ICC_PROFILE:
         return Decision(Verdict.PROFILE)
-    if vr in _OPAQUE:
-        return KEEP if keyword_for_tag(tag) in _OPAQUE_DATA else REMOVE
-    return KEEP
+    if tag in _PIXELS:
+        return KEEP
+    if vr in _RUNS or keyword_for_tag(tag) in _OPAQUE_DATA:
+        return Decision(Verdict.BINARY)
+    return REMOVE if vr in _OPAQUE else KEEP
 
 
 def _is_binary(known: str) -> bool:

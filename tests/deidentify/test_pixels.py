@@ -498,6 +498,26 @@ def test_waveforms_stay_where_they_belong() -> None:
     assert read(anonymised(corpus.file(elements))).WaveformSequence[0].WaveformData == b"a heart beats!!!"
 
 
+BULK = {
+    0x00281201: "OW", 0x00281221: "OW", 0x00660016: "OF", 0x54000110: "OB", 0x54000112: "OW",
+    0x00720067: "OW",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", BULK, ids=lambda tag: f"{tag:08X}")
+@pytest.mark.parametrize("numbers", [bytes(range(64)), bytes(range(256)) * 400], ids=len)
+def test_numbers_in_one_run_stay_unless_the_patient_is_named_in_or_behind_them(tag: int, numbers: bytes) -> None:
+    def left(value: bytes) -> bytes | None:
+        out = read(
+            anonymised(corpus.file({**corpus.image(), 0x00100010: ("PN", b"Cnryfamily^A"), tag: (BULK[tag], value)}))
+        )
+        return out[tag].value if tag in out else None
+
+    assert left(numbers) == numbers
+    assert left(numbers + b"CNRYfamily 1941 ") is None
+    assert left(b"cnryfamily^a1941" + numbers) is None
+
+
 def profile(*texts: tuple[bytes, bytes]) -> bytes:
     """An ICC profile of these tags, and of a curve of numbers."""
     tags = [*texts, (b"rTRC", b"curv" + bytes(range(16)))]
