@@ -72,7 +72,7 @@ def _look(settings: Settings, spool: Spool) -> list[Checked]:
         raise FolderMissing("\n".join(problems))
     found = wiring.rulebook(settings, spool).read()
     folder = settings.rules_path
-    checked = [_with_needs(Checked(folder / f"{rule.name}.json", rule)) for rule in found.rules]
+    checked = [_with_needs(_with_place(spool, Checked(folder / f"{rule.name}.json", rule))) for rule in found.rules]
     checked += [Checked(broken.path, None, str(broken.error)) for broken in found.broken]
     checked += [Checked(folder / name, None, is_ignored=True) for name in found.ignored]
     checked += [_of_regions(one) for one in RegionFiles(folder).readings()]
@@ -105,6 +105,15 @@ def _check_file(settings: Settings, path: Path) -> Checked:
         return Checked(path, None, str(error))
     except OSError as error:
         return Checked(path, None, f"{path}: it can't be read: {error.strerror}")
+
+
+def _with_place(spool: Spool, checked: Checked) -> Checked:
+    """Look whether a folder that a rule delivers to is another one than before; a missing one is only warned of."""
+    rule = checked.rule
+    if not (rule and rule.is_active and rule.deliver and deliveries.is_there(rule.deliver)):
+        return checked
+    problem = wiring.replaced_delivery(spool, rule.deliver)
+    return Checked(checked.path, None, f"{checked.path.name}: {problem}") if problem else checked
 
 
 def _with_needs(checked: Checked) -> Checked:

@@ -20,7 +20,7 @@ from autorthanc_spool.rules import Condition, Facts, Rule
 from autorthanc_spool.run import access, deliveries, loose_files, wiring
 from autorthanc_spool.run import draft as drafts
 from autorthanc_spool.run.plan import Plan
-from autorthanc_spool.run.planner import verdict_of
+from autorthanc_spool.run.planner import deciding, verdict_of
 from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
@@ -51,10 +51,11 @@ def command(settings: Settings, what: str, names: tuple[str, ...], draft: Path |
     """
     rule = drafts.read(draft, deliveries.judge(settings)) if draft else None
     if what == _FILE:
-        found = RuleSet((rule,), (), ()) if rule else _rules_alone(settings)
-        for plan in _plans_of_files(tuple(map(Path, names)), found.rules):
+        found = _rules_alone(settings, rule)
+        for plan in _plans_of_files(tuple(map(Path, names)), found, rule):
             _show(plan, as_json)
-        _tell_of_broken(found)
+        if rule is None:
+            _tell_of_broken(found)
         return
     if len(names) > 1:
         raise UsageError(f"explain {what} takes one Orthanc ID")
@@ -75,21 +76,26 @@ def _plan(parts: Tools, rules: RuleSet, level: Level, resource_id: str, draft: R
     return Processor(parts).explain(level, resource_id, drafts.beside(rules, draft), record, (draft.name,))
 
 
-def _plans_of_files(paths: tuple[Path, ...], rules: tuple[Rule, ...]) -> Iterator[Plan]:
-    """Judge DICOM files as studies, and as each series of them."""
-    rivals = [one for one in rules if not one.is_fallback]
+def _plans_of_files(paths: tuple[Path, ...], rules: RuleSet, draft: Rule | None) -> Iterator[Plan]:
+    """Judge DICOM files as studies, and as each series of them: by all rules, or by a draft beside them."""
+    rivals = [one for one in deciding(rules) if not one.is_fallback]
+    chosen = rules.rules if draft is None else (draft,)
     today = wiring.utc_now().astimezone().date()
     for study in loose_files.studies(paths):
         alone = [replace(study, level=Level.SERIES, resource_id=one.resource_id, series=(one,)) for one in study.series]
         for resource in (study, *(replace(one, siblings=study.series) for one in alone)):
             facts = Facts(resource, today)
-            asked = [one for one in rules if one.check_on is resource.level]
+            asked = [one for one in chosen if one.check_on is resource.level]
             yield Plan(resource, tuple(verdict_of(one, rivals, facts) for one in asked), (), (), ())
 
 
-def _rules_alone(settings: Settings) -> RuleSet:
-    """The rules of the folder, without anything being kept of them."""
-    return wiring.rulebook_alone(settings).read()
+def _rules_alone(settings: Settings, draft: Rule | None) -> RuleSet:
+    """The rules of the folder, with a draft beside them, without anything being kept of them."""
+    if draft is None:
+        return wiring.rulebook_alone(settings).read()
+    # A draft can be tried where there is no site.
+    found = wiring.rulebook_alone(settings).read() if settings.rules_path.is_dir() else RuleSet((), (), ())
+    return drafts.beside(found, draft)
 
 
 def _tell_of_broken(rules: RuleSet, waiting: tuple[str, ...] = ()) -> None:
@@ -114,7 +120,11 @@ def _show(explained: Plan, as_json: bool) -> None:
             mark = "yes" if one.passed else "no "
             click.echo(f"  {mark} {one.condition.tag_name}: wanted {_wanted(one.condition)}, found {found}")
     for name in explained.waiting:
-        click.echo(f"{name}: its file is broken; its last valid version matches, so this would wait in deferred/")
+        reason = "its file is broken; its last valid version matches"
+        if as_json:
+            echo_json({"rule": name, "matches": True, "reason": reason, "would_run": False, "would_wait": True})
+        else:
+            click.echo(f"{name}: {reason}, so this would wait in deferred/")
     if not explained.verdicts and not explained.waiting and not _of_which(explained):
         click.echo("there is no rule", err=True)
 
@@ -162,6 +172,7 @@ def _verdict_object(verdict: Any, explained: Plan) -> dict[str, Any]:
         "matches": verdict.matches,
         "reason": verdict.reason,
         "would_run": explained.job(verdict.rule) is not None,
+        "would_wait": explained.job(verdict.rule) is not None and bool(_hours(verdict.rule)),
         "between": str(verdict.rule.between) if verdict.rule.between else None,
         "series": list(verdict.series),
         "tags": [

@@ -8,6 +8,7 @@ out of its lists because it is long or not known to be text, is None.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from enum import StrEnum
 
 # Orthanc identifiers are SHA-1 digests: https://orthanc.uclouvain.be/book/faq/orthanc-ids.html
 RESOURCE_ID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}")
+
+
+def orthanc_id(*parts: str) -> str:
+    """Compute Orthanc's ID: https://orthanc.uclouvain.be/book/faq/orthanc-ids.html"""
+    digits = hashlib.sha1("|".join(parts).encode(), usedforsecurity=False).hexdigest()
+    return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
 
 
 class Level(StrEnum):

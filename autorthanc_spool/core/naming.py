@@ -84,15 +84,16 @@ def filled(parts: Component, text_of: Callable[[Value], str]) -> str:
 def text_of(resource: Resource, wanted: Value) -> str:
     """What is known of an attribute: Orthanc's word, else that of the first file that has a value."""
     listed = _listed(resource)
-    if wanted.keyword in listed:
+    if listed.get(wanted.keyword, "").strip(" \0"):
         return listed[wanted.keyword]
     return next(filter(None, (_in_first_file(one, wanted.tag) for one in in_order(resource.series))), "")
 
 
 def unanswered(resource: Resource, template: Template) -> frozenset[str]:
-    """The tags of a template that Orthanc doesn't list, and that no file read so far has a value for."""
+    """The tags of a template of which Orthanc lists no value, and that no file read so far has a value for."""
     listed = _listed(resource)
-    asked = (wanted for wanted in template.values if wanted.keyword not in listed)
+    # Orthanc lists what the first file to arrive says, which may be nothing.
+    asked = (wanted for wanted in template.values if not listed.get(wanted.keyword, "").strip(" \0"))
     return frozenset(wanted.tag for wanted in asked if not text_of(resource, wanted))
 
 

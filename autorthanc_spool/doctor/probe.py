@@ -7,7 +7,6 @@ always the same, so that what a probe that was killed left in Orthanc is removed
 
 from __future__ import annotations
 
-import hashlib
 import io
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from autorthanc_spool.core.dicom import Level, resource_key
+from autorthanc_spool.core.dicom import Level, orthanc_id, resource_key
 from autorthanc_spool.core.errors import MarkerError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.doctor.finding import Finding, broken, ok
@@ -30,12 +29,6 @@ _ROOT = "2.25.268435455002026112"
 STUDY_UID, SERIES_UID, INSTANCE_UID = f"{_ROOT}1", f"{_ROOT}2", f"{_ROOT}3"
 # Orthanc declares stability up to about a second after StableAge; a slow machine may take longer.
 PATIENCE_S = 15.0
-
-
-def orthanc_id(*parts: str) -> str:
-    """Compute Orthanc's ID: https://orthanc.uclouvain.be/book/faq/orthanc-ids.html"""
-    digits = hashlib.sha1("|".join(parts).encode(), usedforsecurity=False).hexdigest()
-    return "-".join(digits[start : start + 8] for start in range(0, 40, 8))
 
 
 STUDY_ID = orthanc_id(PATIENT_ID, STUDY_UID)

@@ -142,7 +142,7 @@ class Matches(_Positive):
 
     def passes(self, value: Value, today: date) -> bool:  # noqa: ARG002
         """Whether it is found."""
-        return patterns.search(self.compiled, value.text)
+        return patterns.search(self.compiled, value.without_padding)
 
 
 @dataclass(frozen=True)

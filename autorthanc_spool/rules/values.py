@@ -15,6 +15,8 @@ PADDING = " \0"
 _PADDED_SEPARATOR = re.compile(r"[ \0]*\\[ \0]*")
 
 NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "US or SS", "UV"})
+# Of a private element, a rule doesn't know what it is: what can be read as a number is one as well.
+_UNKNOWN = frozenset({"", "UN"})
 # Written in digits, and not a number.
 _OF_TIME = frozenset({"DA", "DT", "TM"})
 # In these a backslash is a character like any other.
@@ -40,6 +42,11 @@ class Value:
         """As it is compared; "" where there is nothing, several empty values for example."""
         found = comparable(self.text).strip(PADDING)
         return found if found.strip("\\") else ""
+
+    @cached_property
+    def without_padding(self) -> str:
+        """As it is written, but for what pads each of several values."""
+        return _PADDED_SEPARATOR.sub(r"\\", self.text).strip(PADDING)
 
     def meanings(self, vr: str) -> tuple[frozenset[object], ...]:
         """What each of several values can be equal to; many rules ask for the same one."""
@@ -119,7 +126,7 @@ def same(text: str, vr: str) -> frozenset[object]:
     found: set[object] = {text}
     if vr == "PN":
         return frozenset(_name_groups(text))
-    if vr in NUMBERS:
+    if vr in NUMBERS or vr in _UNKNOWN:
         found.add(number(text, vr))
     elif vr == "DA":
         found.add(day(text))

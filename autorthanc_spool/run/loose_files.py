@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from autorthanc_spool.core.dicom import Level, Resource, Series
+from autorthanc_spool.core.dicom import Level, Resource, Series, orthanc_id
 from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.orthanc.answers import instance_order
 from autorthanc_spool.orthanc.hidden import text_of
 from autorthanc_spool.rules.terms import STUDY_KEYWORDS
+
+_IDENTIFYING = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 def studies(paths: Iterable[Path]) -> Iterator[Resource]:
@@ -79,7 +81,8 @@ def _series(uid: str, files: list[Any]) -> Series:
 
 
 def _order(dataset: Any) -> tuple[int, int, str]:
-    return (*instance_order(str(dataset.get("InstanceNumber", ""))), _uid(dataset, "SOPInstanceUID"))
+    parts = (str(dataset.get(name, "")).strip(" \0") for name in _IDENTIFYING)
+    return (*instance_order(str(dataset.get("InstanceNumber", ""))), orthanc_id(*parts))
 
 
 def _text(element: Any) -> str:

@@ -281,16 +281,23 @@ def replaced_folders(settings: Settings, spool: Spool, rules: Iterable[Rule] = (
         except Unavailable as error:
             yield str(error)
     for root in sorted({rule.deliver for rule in rules if rule.is_active and rule.deliver}):
-        if not mounts.answers(Path(root)):
-            yield mounts.unanswered(Path(root))
-            continue
-        try:
-            if roots.knows_delivered(root):
-                roots.check_delivered(root)
-            elif not deliveries.is_there(root):
-                yield f"the output folder {root} is missing; create or mount it"
-        except Unavailable as error:
-            yield str(error)
+        if problem := replaced_delivery(spool, root):
+            yield problem
+        elif not deliveries.is_there(root):
+            yield f"the output folder {root} is missing; create or mount it"
+
+
+def replaced_delivery(spool: Spool, root: str) -> str:
+    """Say that a folder that rules deliver to doesn't answer, or isn't the one used before, if so."""
+    if not mounts.answers(Path(root)):
+        return mounts.unanswered(Path(root))
+    roots = Roots(spool.root / "state")
+    try:
+        if roots.knows_delivered(root):
+            roots.check_delivered(root)
+    except Unavailable as error:
+        return str(error)
+    return ""
 
 
 def _check_folders(settings: Settings, roots: Roots) -> None:

@@ -301,3 +301,14 @@ def test_a_rule_that_only_forwards_has_nothing_to_deliver(site: Site, mounted: S
     site.output.mkdir()
     site.rule("far", Deliver=str(mounted.place), Action="FORWARD", DestinationModality="PACS")
     assert "found it with FORWARD alone, expected an action that publishes" in site.run("check", expect=1).stdout
+
+
+def test_check_names_an_empty_mount_point_that_a_rule_delivered_to_before(site: Site, mounted: Share) -> None:
+    site.rule("there", Deliver=str(mounted.place / "trial7"))
+    publish(site, *datasets.make_study(series=1))
+    site.run("check")
+    (mounted.place / "trial7").rename(mounted.place / "before")
+    # A missing one is waited for.
+    assert "there is no folder" in site.run("check").stdout
+    (mounted.place / "trial7").mkdir()
+    assert "isn't the one that was used before" in site.run("check", expect=1).stdout

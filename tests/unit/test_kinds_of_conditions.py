@@ -164,6 +164,10 @@ def test_with_same_series_conditions_on_the_study_are_asked_of_the_study() -> No
         ("StudyDescription", "GRO\u0308SSE", "größe", True),
         ("ImageComments", "a", "a\\b", False),
         ("StudyDescription", "", "x", False),
+        # What a private element is, no rule knows.
+        ("0019,10e3", "1.5", "1.50 ", True),
+        ("0019,10e3", "1.5", "1.51", False),
+        ("0019,10e3", "a1", "A1", True),
     ],
 )
 def test_equal_is_what_means_the_same(tag_name: str, wanted: str, found: str, is_equal: bool) -> None:
@@ -228,6 +232,11 @@ def test_a_pattern_that_cannot_be_read_is_reported_with_the_place_of_the_mistake
 
 
 @given(st.text(max_size=30))
+def test_a_pattern_sees_several_values_without_what_pads_them() -> None:
+    asked = rule({"TagName": "ImageType", "Matches": r"^original\\primary\\axial$"})
+    assert passes(asked, study({"0008,0008": "ORIGINAL \\PRIMARY \\AXIAL"}))
+
+
 def test_any_pattern_is_read_or_reported_without_being_quoted(pattern: str) -> None:
     try:
         matches(rule({"TagName": "SeriesDescription", "Matches": pattern}), Facts(study({"0008,103e": "x"}), TODAY))
