@@ -96,6 +96,8 @@ def _described(found: PixelRegions) -> str:
 
 
 def _check_file(settings: Settings, path: Path) -> Checked:
+    if path.exists() and not path.is_file():
+        return Checked(path, None, f"{path}: it isn't a file")
     try:
         if path.absolute().parent.name == pixel_regions.FOLDER:
             return _of_regions(Reading(path, read_regions(path.name, path.read_bytes())))

@@ -13,7 +13,7 @@ from autorthanc_spool.core.errors import MarkerError, UsageError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings
-from autorthanc_spool.spool.directories import Item, shown
+from autorthanc_spool.spool.directories import Item, shell_word, shown
 from autorthanc_spool.spool.spool import Spool
 
 _USUAL = (State.FAILED, State.HOLD)
@@ -42,6 +42,10 @@ def command(settings: Settings, names: tuple[str, ...], choice: Choice) -> None:
     items = choosing.chosen(spool, names, choice, _USUAL)
     if not items:
         click.echo(choosing.nothing_chosen(spool, choice, _USUAL), err=True)
+    folder = next((one for one in items if one.path.is_dir() and not one.path.is_symlink()), None)
+    if folder:
+        path = shell_word(str(folder.path))
+        raise UsageError(f"{shown(folder.name)} is a folder: look into it, and say rm -r {path}; nothing was deleted")
     deleted: list[Item] = []
     checksums = 0
     try:

@@ -72,7 +72,8 @@ def summary(spool: Spool, item: Item) -> dict[str, Any]:
 def _recorded_reason(item: Item) -> str:
     """Read why what isn't a marker was rejected; "" where it wasn't, or can't be read. Raises OSError for a share."""
     try:
-        return marker.recorded_reason(item.path.read_bytes())
+        # Reading a pipe would wait for somebody to write into it.
+        return marker.recorded_reason(item.path.read_bytes()) if item.path.is_file() else ""
     except OSError as error:
         if durable.is_away(error) or isinstance(error, FileNotFoundError):
             raise

@@ -14,7 +14,7 @@ from autorthanc_spool.core.states import State
 from autorthanc_spool.monitor import pause
 from autorthanc_spool.monitor.health import Facts, OrthancFacts, Queue
 from autorthanc_spool.monitor.heartbeat import processors
-from autorthanc_spool.spool.directories import Item
+from autorthanc_spool.spool.directories import Item, since_s
 from autorthanc_spool.spool.spool import Spool
 
 OPEN = (State.INCOMING, State.PROCESSING, State.DEFERRED, State.FAILED, State.HOLD)
@@ -26,10 +26,10 @@ def gather(spool: Spool, alert_age_s: float, orthanc: OrthancFacts | None = None
     queues, old = {}, []
     for state in OPEN:
         count, first_s = 0, math.inf
-        for since_s, name in spool.directories.changed(state):
-            count, first_s = count + 1, min(first_s, since_s)
-            if state in _WAITING and _age_s(since_s) > alert_age_s:
-                old.append((since_s, state, name))
+        for first, name in spool.directories.changed(state):
+            count, first_s = count + 1, min(first_s, first)
+            if state in _WAITING and _age_s(first) > alert_age_s:
+                old.append((first, state, name))
         queues[state] = Queue(count, _age_s(first_s) if count else None)
     waiting = _oldest_waiting(spool, old)
     return Facts(
@@ -44,9 +44,9 @@ def gather(spool: Spool, alert_age_s: float, orthanc: OrthancFacts | None = None
 
 
 def age_s(item: Item) -> float:
-    """For how long a marker has been in its state: a rename renews the change time, and `touch -d` can't set it."""
+    """For how long a marker has waited, or been in its state (see `Directories.changed`)."""
     try:
-        return _age_s(item.path.lstat().st_ctime)
+        return _age_s(since_s(item.state, item.name, item.path.lstat().st_ctime))
     except FileNotFoundError:
         return 0.0
 

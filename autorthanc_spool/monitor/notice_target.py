@@ -55,7 +55,7 @@ class Command:
         """Run it to its end, or end it with all that it started."""
         # Settings hold passwords, and the command has its own.
         environ = {name: value for name, value in self.variables.items() if name not in NAMES} | _variables(notice)
-        content = json.dumps({"format": 1, **asdict(notice)}, ensure_ascii=False).encode()
+        content = json.dumps({"format": 1, **asdict(notice)}, ensure_ascii=False).encode(errors="backslashreplace")
         try:
             process = subprocess.Popen(
                 self.words, env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True

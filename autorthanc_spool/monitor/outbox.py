@@ -73,7 +73,8 @@ class Outbox:
         if told == self.told:
             return
         self.told = told
-        content = json.dumps({"format": 1, **asdict(told)}, ensure_ascii=False, indent=1).encode()
+        # In ASCII: a file name may have bytes that are no text.
+        content = json.dumps({"format": 1, **asdict(told)}, indent=1).encode()
         with suppress(OSError):
             durable.write(self._path, content + b"\n", self._path.parent, mode=0o640)
 

@@ -43,8 +43,9 @@ def begin(spool: Path, reason: str) -> None:
 
 def end(spool: Path) -> bool:
     """Remove the file; return whether it was there."""
+    path = spool / NAME
     try:
-        (spool / NAME).unlink()
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     except FileNotFoundError:
         return False
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -102,9 +101,13 @@ def _kinds(spool: Spool, state: State) -> dict[str, int]:
     for item in spool.directories.items(state):
         kind = UNKNOWN
         if time.monotonic() < enough_s:
-            with suppress(MarkerError, OSError):
+            try:
                 problems = spool.directories.read(item).problems
                 kind = problems[0].kind if problems else UNKNOWN
+            except MarkerError:
+                kind = MarkerError.__name__
+            except OSError:
+                kind = UNKNOWN
         kinds[kind] += 1
     return dict(kinds.most_common())
 

@@ -14,10 +14,12 @@ from autorthanc_spool.run.rulebook import RuleSet
 
 def read(path: Path, refuses: Refuses | None = None) -> Rule:
     """Read a draft as if it were active. Raises RuleError, and UsageError when there is no such file."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} isn't a file; --rule takes a rule file")
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: the rule file can't be read: {error.strerror}") from None
+        raise UsageError(f"{path}: the rule file can't be read: {error.strerror}; --rule takes a file here") from None
     return replace(parse_rule(path.stem, data, WORDS, refuses), is_active=True)
 
 

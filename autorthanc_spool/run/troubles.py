@@ -59,7 +59,7 @@ class Troubles:
     def begin(self, what: str, text: str) -> None:
         """Note a trouble."""
         if what not in self.current:
-            log.error("%s", text)
+            log.warning("%s", text)
             self.observer.trouble_began(what, text)
         self.current[what] = text
 

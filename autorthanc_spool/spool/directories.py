@@ -5,6 +5,8 @@ What the moves mean, and who may make them when, is explained in `spool`.
 
 from __future__ import annotations
 
+import calendar
+import math
 import os
 import shlex
 import stat
@@ -106,15 +108,17 @@ class Directories:
         return Item(state, name, self.of(state) / name)
 
     def changed(self, state: State) -> Iterator[tuple[float, str]]:
-        """Find when each marker of a state came there, and its name, in no order; not of those that are kept by day.
+        """Find since when each marker of a state is there, and its name, in no order; not of those kept by day.
 
-        A rename renews the change time, and `touch -d` can't set it.
+        A rename renews the change time, and `touch -d` can't set it. What is deferred was renamed with each attempt: if
+        its name says when it was written, it waits since then.
         """
         with suppress(FileNotFoundError), os.scandir(self.of(state)) as entries:
             for entry in entries:
                 if _is_name(entry.name):
                     with suppress(FileNotFoundError):
-                        yield entry.stat(follow_symlinks=False).st_ctime, entry.name
+                        changed_s = entry.stat(follow_symlinks=False).st_ctime
+                        yield since_s(state, entry.name, changed_s), entry.name
 
     def next_due_s(self) -> float | None:
         """Seconds until something that lies here becomes due; None when nothing does."""
@@ -220,6 +224,19 @@ class Directories:
         now = self._clock()
         # A time in the future means that the clock was set back: then there is nothing to measure the rest by.
         return not now < _rested_at(item) <= now + REST_S
+
+
+def since_s(state: State, name: str, changed_s: float) -> float:
+    """Since when a marker is in a state, by its change time; what is deferred waits since it was written."""
+    return min(changed_s, _written_s(name)) if state is State.DEFERRED else changed_s
+
+
+def _written_s(name: str) -> float:
+    """When a marker was written, by a name like 20260131T093000Z-study-….json, in seconds since 1970; else infinity."""
+    if name[8:9] != "T" or name[15:17] != "Z-":
+        return math.inf
+    digits = (name[0:4], name[4:6], name[6:8], name[9:11], name[11:13], name[13:15])
+    return calendar.timegm(tuple(map(int, digits))) if all(map(str.isdecimal, digits)) else math.inf
 
 
 def shown(text: str) -> str:

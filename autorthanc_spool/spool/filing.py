@@ -20,7 +20,7 @@ from autorthanc_spool.core.marker import Marker, Rejected
 from autorthanc_spool.core.states import Event, target
 from autorthanc_spool.disk import durable
 from autorthanc_spool.disk.locks import ResourceLock
-from autorthanc_spool.spool.directories import Clock, Directories, Item, utc
+from autorthanc_spool.spool.directories import Clock, Directories, Item, shell_word, shown, utc
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,9 @@ class Filing:
         try:
             filed = self.file(item, Event.REJECT, Rejected(_content(item), error))
             if filed:
-                show = filed.name.removesuffix(".json")
-                log.warning("%s -> failed/: it is not a marker (`autorthanc-spool show %s` says why)", item.name, show)
+                name = shell_word(filed.name.removesuffix(".json"))
+                text = "%s -> failed/: it is not a marker (`autorthanc-spool show %s` says why)"
+                log.error(text, shown(item.name), name)
             return filed is not None
         finally:
             lock.release()

@@ -231,12 +231,12 @@ def test_a_pattern_that_cannot_be_read_is_reported_with_the_place_of_the_mistake
     assert found.startswith(f"trial.json:1: Tags[0].Matches: found at character {position} of the pattern {told}")
 
 
-@given(st.text(max_size=30))
 def test_a_pattern_sees_several_values_without_what_pads_them() -> None:
     asked = rule({"TagName": "ImageType", "Matches": r"^original\\primary\\axial$"})
     assert passes(asked, study({"0008,0008": "ORIGINAL \\PRIMARY \\AXIAL"}))
 
 
+@given(st.text(max_size=30))
 def test_any_pattern_is_read_or_reported_without_being_quoted(pattern: str) -> None:
     try:
         matches(rule({"TagName": "SeriesDescription", "Matches": pattern}), Facts(study({"0008,103e": "x"}), TODAY))
