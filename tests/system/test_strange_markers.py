@@ -1,0 +1,83 @@
+"""What people and accidents leave among the markers: pipes, broken links, folders, names that are no text."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from autorthanc_spool.core.states import State
+from autorthanc_spool.monitor import facts, outbox, snapshot
+from autorthanc_spool.monitor.notice_plan import Bundle, Told
+from autorthanc_spool.run import access
+from autorthanc_spool.settings import load_settings
+from autorthanc_spool.spool.spool import Spool
+from tests.helpers.site import Site
+
+
+@pytest.fixture
+def spool(site: Site) -> Spool:
+    site.make_spool()
+    return access.find_spool(load_settings({}, site.environment, site.root))
+
+
+def test_a_pipe_and_a_broken_link_hold_up_no_command(site: Site, spool: Spool) -> None:
+    os.mkfifo(site.spool / "failed" / "pipe.json")
+    (site.spool / "failed" / "link.json").symlink_to("/nonexistent")
+    listed = site.run("list", timeout_s=30).stdout
+    assert "failed/pipe.json" in listed
+    assert "failed/link.json" in listed
+    for name in ("pipe", "link"):
+        assert "it is not a marker" in site.run("show", name, timeout_s=30).stdout
+    draft = site.spool / "failed" / "pipe.json"
+    assert "isn't a file" in site.run("explain", "study", "1", "--rule", str(draft), expect=2, timeout_s=30).stderr
+    assert "isn't a file" in site.run("check", str(draft), expect=1, timeout_s=30).stdout
+
+
+def test_nothing_is_deleted_where_one_of_many_is_a_folder(site: Site, spool: Spool) -> None:
+    (site.spool / "failed" / "a.json").write_text("{}")
+    (site.spool / "failed" / "the folder.json").mkdir()
+    said = site.run("delete", "--all", expect=2).stderr
+    assert "nothing was deleted" in said
+    assert f"rm -r '{site.spool}/failed/the folder.json'" in said
+    assert (site.spool / "failed" / "a.json").exists()
+
+
+def test_a_folder_that_pauses_is_removed_by_resume(site: Site, spool: Spool) -> None:
+    (site.spool / "PAUSED").mkdir()
+    site.run("resume")
+    assert not (site.spool / "PAUSED").exists()
+
+
+def test_what_is_no_marker_is_counted_by_its_kind(site: Site, spool: Spool) -> None:
+    (site.spool / "failed" / "broken.json").write_text("[1,2")
+    assert snapshot._kinds(spool, State.FAILED) == {"MarkerError": 1}
+
+
+def test_a_log_line_stays_one_line_and_its_command_can_be_given(site: Site, spool: Spool) -> None:
+    (site.spool / "incoming" / "bad\nname \udcff.json").write_text("nothing")
+    log = site.run("run", "--once", expect=1).stderr
+    (line,) = (one for one in log.splitlines() if "not a marker" in one)
+    assert " ERROR " in line
+    assert r"bad\nname \xff.json" in line
+    assert r"show $'bad\x0aname \xff'" in line
+
+
+def test_what_was_told_of_a_name_that_is_no_text_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "notices.json"
+    told = Told(failed=Bundle({"\udcff.json": "MarkerError"}))
+    outbox.Outbox(path, ())._keep(told)
+    assert outbox._read(path) == told
+
+
+def test_a_deferred_marker_waits_since_it_was_written(site: Site, spool: Spool) -> None:
+    name = "20260101T000000Z-study-00000000-00000000-00000000-00000000-00000000.json"
+    (site.spool / "deferred" / name).write_text("{}")
+    (site.spool / "deferred" / "by hand.json").write_text("{}")
+    found = facts.gather(spool, 3600.0)
+    assert found.waiting == name
+    age_s = found.queues[State.DEFERRED].oldest_age_s
+    assert age_s is not None
+    assert age_s > 86400
+    # In other states it is the time there that counts.
+    (site.spool / "deferred" / name).rename(site.spool / "failed" / name)
+    assert facts.gather(spool, 3600.0).queues[State.FAILED].oldest_age_s < 3600
