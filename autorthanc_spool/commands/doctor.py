@@ -8,7 +8,7 @@ import threading
 import click
 
 from autorthanc_spool import doctor as examination
-from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.commands.options import Seconds, examples, with_settings
 from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.doctor import Finding, Severity
 from autorthanc_spool.run import access, wiring
@@ -34,7 +34,7 @@ _EXAMPLES = examples(
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     default=60.0,
     show_default=True,
     metavar="SECONDS",

@@ -25,6 +25,7 @@ from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool.directories import shown
 
 _FILE = "file"
 # As much of a long text as can be read in a list; `--json` has all of it.
@@ -81,7 +82,7 @@ def _plans_of_files(paths: tuple[Path, ...], rules: RuleSet, draft: Rule | None)
     rivals = [one for one in deciding(rules) if not one.is_fallback]
     chosen = rules.rules if draft is None else (draft,)
     today = wiring.utc_now().astimezone().date()
-    for study in loose_files.studies(paths):
+    for study in loose_files.studies(paths, _left_out):
         alone = [replace(study, level=Level.SERIES, resource_id=one.resource_id, series=(one,)) for one in study.series]
         for resource in (study, *(replace(one, siblings=study.series) for one in alone)):
             facts = Facts(resource, today)
@@ -89,8 +90,17 @@ def _plans_of_files(paths: tuple[Path, ...], rules: RuleSet, draft: Rule | None)
             yield Plan(resource, tuple(verdict_of(one, rivals, facts) for one in asked), (), (), ())
 
 
+def _left_out(path: Path) -> None:
+    click.echo(f"{shown(str(path))}: not a DICOM file, or one that can't be read; it is left out", err=True)
+
+
 def _rules_alone(settings: Settings, draft: Rule | None) -> RuleSet:
     """The rules of the folder, with a draft beside them, without anything being kept of them."""
+    if draft is None and not settings.rules_path.is_dir():
+        raise UsageError(
+            f"there are no rules at {settings.rules_path}; name the folder that holds your .env with --site DIR or "
+            "AUTORTHANC_SITE, or one rule with --rule FILE"
+        )
     if draft is None:
         return wiring.rulebook_alone(settings).read()
     # A draft can be tried where there is no site.

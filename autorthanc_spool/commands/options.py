@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -32,6 +33,20 @@ ENV = ".env"
 _OF_SETTINGS = {"site", "assignments", *_SHORTHANDS}
 
 _SECRETS = {spelling for variable in VARIABLES if variable.is_secret for spelling in variable.spellings}
+
+
+class Seconds(click.FloatRange):
+    """A time that ends: more than nothing, and neither infinite nor no number."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return found
 
 
 def examples(*calls: tuple[str, str]) -> str:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.commands.options import Seconds, examples, with_settings
 from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.deidentify import codecs
 from autorthanc_spool.monitor.systemd import Manager
@@ -25,7 +25,7 @@ _EXAMPLES = examples(
 @click.option(
     "--idle-exit",
     "idle_exit_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="End, with exit code 0, when nothing came for so long: for a batch job.",
 )

@@ -165,7 +165,7 @@ def _show(found: Status, as_json: bool) -> None:
         )
     console.print(f"spool    {found.spool}", highlight=False, soft_wrap=True)
     console.print(f"Orthanc  {_answer(found.facts)}", highlight=False, markup=False, soft_wrap=True)
-    console.print(table)
+    console.print(_folded(table))
     for finding in found.findings:
         if finding.kind not in _SHOWN_ELSEWHERE:
             console.print(Text(str(finding), style="bold red" if finding.is_alarm else "red"), soft_wrap=True)
@@ -231,6 +231,13 @@ def _since(found: Status, state: State) -> str:
     return ""
 
 
+def _folded(table: Table) -> Table:
+    """Have a narrow terminal break what doesn't fit, not cut it."""
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
 def _show_rules(console: Console, found: Status) -> None:
     if found.rules is None:
         console.print(f"rules    {found.rules_problem}", highlight=False, markup=False, soft_wrap=True)
@@ -243,7 +250,7 @@ def _show_rules(console: Console, found: Status) -> None:
         table.add_row("rule", broken.name, Text(f"broken: {waits}; `autorthanc-spool check` says where", style="red"))
     for name in found.rules.ignored:
         table.add_row("rule", name.removesuffix(".json"), "ignored: a template")
-    console.print(table)
+    console.print(_folded(table))
 
 
 def _status_object(found: Status) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ from autorthanc_spool.rules.terms import STUDY_KEYWORDS
 _IDENTIFYING = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
-def studies(paths: Iterable[Path]) -> Iterator[Resource]:
+def studies(paths: Iterable[Path], leave_out: Callable[[Path], None]) -> Iterator[Resource]:
     """Give the studies of files and folders, each with its series; `resource_id` is the UID of each.
 
     The first image of a series speaks for it, as in Orthanc, and the first file, by name, for patient and study.
-    Raises UsageError when none of the files is DICOM.
+    What isn't DICOM is left out, and said. Raises UsageError when none of the files is.
     """
     found: dict[str, dict[str, list[Any]]] = {}
     for path in files(paths):
         dataset = _read(path)
-        if dataset is not None:
+        if dataset is None:
+            leave_out(path)
+        else:
             series = found.setdefault(_uid(dataset, "StudyInstanceUID"), {})
             series.setdefault(_uid(dataset, "SeriesInstanceUID"), []).append(dataset)
     if not found:

@@ -11,6 +11,7 @@ from autorthanc_spool.monitor.notice_plan import Bundle, Told
 from autorthanc_spool.run import access
 from autorthanc_spool.settings import load_settings
 from autorthanc_spool.spool.spool import Spool
+from tests.helpers import datasets
 from tests.helpers.site import Site
 
 
@@ -81,3 +82,38 @@ def test_a_deferred_marker_waits_since_it_was_written(site: Site, spool: Spool) 
     # In other states it is the time there that counts.
     (site.spool / "deferred" / name).rename(site.spool / "failed" / name)
     assert facts.gather(spool, 3600.0).queues[State.FAILED].oldest_age_s < 3600
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_a_time_that_never_ends_is_refused(site: Site, seconds: str) -> None:
+    assert "'--idle-exit'" in site.run("run", "--idle-exit", seconds, expect=2).stderr
+
+
+def test_files_that_are_no_dicom_are_named_and_a_place_without_rules_is_refused(site: Site, tmp_path: Path) -> None:
+    site.rule("all")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(datasets.make_instance())
+    (folder / "notes.txt").write_text("nothing")
+    done = site.run("explain", "file", str(folder))
+    assert "all: matches" in done.stdout
+    assert f"{folder}/notes.txt: not a DICOM file" in done.stderr
+    site.rules.rename(tmp_path / "elsewhere")
+    assert "--site DIR" in site.run("explain", "file", str(folder), expect=2).stderr
+
+
+def test_a_fallback_is_explained_for_files_beside_all_rules(site: Site, tmp_path: Path) -> None:
+    site.rule("ct", Tags=[{"TagName": "Modality", "Equals": "CT"}])
+    site.rule("rest", Fallback=True)
+    file = tmp_path / "a.dcm"
+    file.write_bytes(datasets.make_instance(Modality="CT"))
+    assert "rest: a fallback, and the rule ct matches" in site.run("explain", "file", str(file)).stdout
+    draft = tmp_path / "draft.json"
+    draft.write_text((site.rules / "rest.json").read_text())
+    said = site.run("explain", "file", str(file), "--rule", str(draft)).stdout
+    assert "draft: a fallback, and the rule ct matches" in said
+    # Of a broken file, the last valid version counts.
+    site.make_spool()
+    site.run("check")
+    (site.rules / "ct.json").write_text("{")
+    assert "rest: a fallback, and the rule ct matches" in site.run("explain", "file", str(file)).stdout
