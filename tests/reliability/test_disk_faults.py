@@ -42,7 +42,7 @@ def send(site: Site, patient: str = "PAT1", size: int = 16) -> str:
 def assert_said_once(site: Site, what: str) -> None:
     log = site.log.read_text()
     assert log.count(f"{what}: all right again") == 1, log
-    assert log.count(" WARNING ") == 1, log
+    assert log.count(" WARNING the ") == 1, log
 
 
 def assert_published(site: Site, study: str) -> None:
@@ -142,7 +142,7 @@ def test_a_full_spool_loses_no_marker_and_does_not_spin(site: Site) -> None:
         site.wait_states(done=1)
         fill_up(site.spool / "ballast")
         shutil.move(site.markers("done")[0], site.spool / "incoming")
-        wait_until(lambda: " WARNING " in site.log_end(), 30, "it is noticed")
+        wait_until(lambda: " WARNING the " in site.log_end(), 30, "it is noticed")
         assert sum(site.states().values()) == 1
         os.truncate(site.spool / "ballast", 0)
         wait_until(lambda: "the spool: all right again" in site.log_end(), 30, "it goes on")
@@ -159,7 +159,7 @@ def test_a_spool_that_is_unmounted_for_a_while_is_waited_for_and_nothing_is_writ
         wait_until(lambda: site.leftovers() == [], 30, "it rests")
         site.spool.rename(site.root / "elsewhere")
         site.spool.mkdir()
-        wait_until(lambda: " WARNING " in site.log_end(), 30, "it is noticed")
+        wait_until(lambda: " WARNING the " in site.log_end(), 30, "it is noticed")
         assert os.listdir(site.spool) == []
         site.spool.rmdir()
         (site.root / "elsewhere").rename(site.spool)

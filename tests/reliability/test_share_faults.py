@@ -61,7 +61,7 @@ def test_a_share_that_is_away_is_waited_for_and_its_mount_point_stays_empty(site
         site.touch(first)
         site.wait_states(done=1)
         mounted.take_away()
-        wait_until(lambda: " WARNING " in site.log_end(), 30, "it is noticed")
+        wait_until(lambda: " WARNING the " in site.log_end(), 30, "it is noticed")
         assert "isn't the one that was used before" in site.log_end()
         site.touch(study)
         site.wait_states(done=1, deferred=1)
@@ -75,7 +75,7 @@ def test_a_share_that_is_away_is_waited_for_and_its_mount_point_stays_empty(site
     assert trees.read(Path(root) / "far" / NAME) == stored_files(site.orthanc, study)
     log = site.log.read_text()
     assert log.count(f"the output {root}: all right again") == 1, log
-    assert log.count(" WARNING ") == 1, log
+    assert log.count(" WARNING the ") == 1, log
 
 
 def test_another_share_or_an_emptied_one_than_before_is_not_written_to(
