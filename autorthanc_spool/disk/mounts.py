@@ -26,23 +26,31 @@ PATIENCE_S = 2.0
 _DELIVER = "deliver"
 
 
+# Folders whose file system was asked and hasn't answered yet.
+_asked: dict[Path, threading.Event] = {}
+
+
 def answers(folder: Path, patience_s: float = PATIENCE_S) -> bool:
     """Whether the file system of a folder says anything within a moment, be it an error.
 
     A hard mount whose server is gone lets whoever asks wait until it comes back. Here a thread asks, which ends with
-    this process, so that a person who only looks gets an answer.
+    this process, so that a person who only looks gets an answer. Who asks again meanwhile waits for the same thread: a
+    processor that looks every few seconds, for days, has no more than one for each folder.
     """
     has_answered = threading.Event()
+    waiting = _asked.setdefault(folder, has_answered)
+    if waiting is has_answered:
+        threading.Thread(target=_ask, args=(folder, has_answered), name="mount", daemon=True).start()
+    return waiting.wait(patience_s)
 
-    def ask() -> None:
-        # What is no path at all is refused here, too.
-        with suppress(OSError, ValueError):
-            # Unlike what `stat` says, this isn't kept by the kernel.
-            os.statvfs(folder)
-        has_answered.set()
 
-    threading.Thread(target=ask, name="mount", daemon=True).start()
-    return has_answered.wait(patience_s)
+def _ask(folder: Path, has_answered: threading.Event) -> None:
+    # What is no path at all is refused here, too.
+    with suppress(OSError, ValueError):
+        # Unlike what `stat` says, this isn't kept by the kernel.
+        os.statvfs(folder)
+    del _asked[folder]
+    has_answered.set()
 
 
 def unanswered(folder: Path) -> str:

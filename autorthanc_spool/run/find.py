@@ -13,6 +13,7 @@ from autorthanc_spool.core.dicom import Level, Resource
 from autorthanc_spool.core.errors import OrthancFault, OrthancUnavailable, SpoolError
 from autorthanc_spool.core.record import Record
 from autorthanc_spool.core.states import State
+from autorthanc_spool.disk import mounts
 from autorthanc_spool.orthanc import finding
 from autorthanc_spool.orthanc.finding import FoundStudy
 from autorthanc_spool.output.working import published_name
@@ -118,9 +119,10 @@ def _rule_folders(tools: Tools) -> set[str]:
 
 
 def _folders(root: Path) -> Iterator[str]:
-    # A share may be away.
+    # A share may be away, or not answer at all.
     with suppress(OSError):
-        yield from (path.name for path in root.iterdir() if path.is_dir())
+        if mounts.answers(root):
+            yield from (path.name for path in root.iterdir() if path.is_dir())
 
 
 def _of_beginning(tools: Tools, text: str) -> list[str]:
@@ -159,8 +161,9 @@ def _known(tools: Tools, key: str, study: Resource | None, markers: list[Item]) 
 def _places(tools: Tools, record: Record) -> Iterator[Place]:
     for rule, entry in record.entries.items():
         if entry.name:
-            path = tools.places.path(entry.root) / naming.rule_folder(rule) / entry.name
-            is_there = _inode(path) == entry.inode
+            root = tools.places.path(entry.root)
+            path = root / naming.rule_folder(rule) / entry.name
+            is_there = mounts.answers(root) and _inode(path) == entry.inode
             yield Place(rule, path, entry.outcome, entry.time, entry.instances, entry.size_bytes, is_there)
 
 

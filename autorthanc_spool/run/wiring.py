@@ -302,7 +302,7 @@ def replaced_delivery(spool: Spool, root: str) -> str:
 
 def _check_folders(settings: Settings, roots: Roots) -> None:
     """Make the output at first use; refuse to start where the rules never were."""
-    if not roots.knows("output") and not settings.output_path.exists():
+    if not roots.knows("output") and mounts.answers(settings.output_path) and not settings.output_path.exists():
         try:
             # Several processors may begin at once.
             settings.output_path.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from autorthanc_spool.disk import mounts
 from autorthanc_spool.settings import Settings
 
 
@@ -33,6 +34,9 @@ def problems(settings: Settings) -> Iterator[str]:
 def problems_of(need: Need) -> Iterator[str]:
     """Look at one folder as this user."""
     named = f"{need.variable} is {need.path}"
+    if not mounts.answers(need.path):
+        yield f"{need.variable}: {mounts.unanswered(need.path)}"
+        return
     try:
         status = need.path.stat()
     except (FileNotFoundError, NotADirectoryError):

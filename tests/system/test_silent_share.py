@@ -1,12 +1,15 @@
 """A share whose server has stopped answering, under a person who looks."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
+from autorthanc_spool.disk import mounts
 from tests.helpers.disks import silent
 from tests.helpers.site import Site
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture
@@ -30,6 +33,22 @@ def test_status_and_doctor_say_which_folder_it_is(published: Site) -> None:
         (found,) = (one for one in map(json.loads, lines) if one["what"] == "output")
         assert (found["severity"], text in found["text"]) == ("broken", True)
         assert "findmnt" in found["fix"]
+        # What has nothing to do with it goes on.
+        assert "nothing there" in published.run("list", timeout_s=60).stderr
+        assert "0 deferred markers" in published.run("flush", timeout_s=60).stderr
+        assert f"{published.output} doesn't answer" in published.run("check", expect=2, timeout_s=60).stderr
+        published.run("find", "nobody", timeout_s=60)
+
+
+def test_who_asks_again_and_again_has_one_thread_waiting(tmp_path: Path) -> None:
+    place = tmp_path / "share"
+    place.mkdir()
+    with silent(place):
+        assert not any(mounts.answers(place, 0.05) for _ in range(20))
+        assert [one.name for one in threading.enumerate()].count("mount") == 1
+        assert mounts.answers(tmp_path)
+    wait_until(lambda: "mount" not in [one.name for one in threading.enumerate()], 10, "it has answered")
+    assert mounts.answers(place)
 
 
 def test_what_a_rule_delivers_to_is_named_as_well(published: Site, tmp_path: Path) -> None:
