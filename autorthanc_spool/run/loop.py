@@ -27,6 +27,7 @@ from autorthanc_spool.run.prune import prune_daily
 from autorthanc_spool.run.reconcile import Sweep, reconcile
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.run.troubles import SPOOL, Surroundings, Troubles
+from autorthanc_spool.spool.directories import shown
 from autorthanc_spool.spool.spool import Claim
 
 log = logging.getLogger(__name__)
@@ -210,7 +211,7 @@ class Runner:
     def _drain(self) -> bool:
         """Work on what is due; return whether it broke off, to look at everything else, with more to do."""
         for item in self._tools.spool.recover():
-            log.warning("%s was left by a process that died: it is tried again", item.name)
+            log.warning("%s was left by a process that died: it is tried again", shown(item.name))
         announce.recover(self._tools)
         self._observer.looked()
         if self._pauses():

@@ -41,7 +41,7 @@ from autorthanc_spool.run.reconcile import look_after_series
 from autorthanc_spool.run.rule_run import RuleWorker, unchanged
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
-from autorthanc_spool.spool.directories import Item
+from autorthanc_spool.spool.directories import Item, shell_word, shown
 from autorthanc_spool.spool.ledger import HeldRecord, LedgerError
 from autorthanc_spool.spool.spool import Claim, IsIdle, never_idle
 
@@ -279,7 +279,7 @@ def _amount(outcome: Outcome) -> str:
 
 
 def _report(claim: Claim, work: Work, filed: Item | None, took_s: float) -> None:
-    name = claim.item.name
+    name = shown(claim.item.name)
     if filed is None and claim.lock.is_lost:
         log.warning("%s was lost to whoever took it over while the spool was away: nothing more is done with it", name)
         return
@@ -300,4 +300,10 @@ def _report(claim: Claim, work: Work, filed: Item | None, took_s: float) -> None
         log.info("%s (%s)", text, what)
     else:
         level = logging.ERROR if filed.state is State.FAILED else logging.WARNING
-        log.log(level, "%s (%s; `autorthanc-spool show %s` says more)", text, what, name.removesuffix(".json"))
+        log.log(
+            level,
+            "%s (%s; `autorthanc-spool show %s` says more)",
+            text,
+            what,
+            shell_word(claim.item.name.removesuffix(".json")),
+        )

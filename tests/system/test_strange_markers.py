@@ -1,5 +1,6 @@
 """What people and accidents leave among the markers: pipes, broken links, folders, names that are no text."""
 
+import json
 import os
 from pathlib import Path
 
@@ -61,6 +62,17 @@ def test_a_log_line_stays_one_line_and_its_command_can_be_given(site: Site, spoo
     assert " ERROR " in line
     assert r"bad\nname \xff.json" in line
     assert r"show $'bad\x0aname \xff'" in line
+
+
+def test_the_name_of_a_marker_stays_on_the_line_of_its_study(site: Site) -> None:
+    study = site.orthanc.upload(datasets.make_instance())
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.rule("all")
+    site.make_spool()
+    (site.spool / "incoming" / "two\nlines.json").write_text(json.dumps({"level": "study", "id": study}))
+    log = site.run("run", "--once").stderr
+    assert r"INFO two\nlines.json -> done/: all published" in log
+    assert not any(line.startswith("lines") for line in log.splitlines())
 
 
 def test_what_was_told_of_a_name_that_is_no_text_is_remembered(tmp_path: Path) -> None:
