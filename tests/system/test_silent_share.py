@@ -37,7 +37,7 @@ def test_status_and_doctor_say_which_folder_it_is(published: Site) -> None:
         assert "nothing there" in published.run("list", timeout_s=60).stderr
         assert "0 deferred markers" in published.run("flush", timeout_s=60).stderr
         assert f"{published.output} doesn't answer" in published.run("check", expect=2, timeout_s=60).stderr
-        published.run("find", "nobody", timeout_s=60)
+        published.run("find", "nobody", expect=1, timeout_s=60)
 
 
 def test_who_asks_again_and_again_has_one_thread_waiting(tmp_path: Path) -> None:
