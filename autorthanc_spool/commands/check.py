@@ -11,6 +11,7 @@ import click
 from autorthanc_spool.actions import WORDS
 from autorthanc_spool.commands.options import examples, with_settings
 from autorthanc_spool.commands.views import describe
+from autorthanc_spool.core.counted import agreeing, counted
 from autorthanc_spool.core.errors import (
     DetectorMissing,
     FolderMissing,
@@ -88,11 +89,13 @@ def _of_regions(reading: Reading) -> Checked:
 
 
 def _described(found: PixelRegions) -> str:
+    black = len(found.black_out)
     what = {"clean": "the image is clean", "withhold": "the image is withheld"}.get(found.image or "")
-    what = what or f"{len(found.black_out)} rectangles are blacked out"
-    what = f"all around {len(found.keep)} rectangles is blacked out" if found.keep else what
+    what = what or f"{counted(black, 'rectangle')} {agreeing(black, 'is')} blacked out"
+    what = f"all around {counted(len(found.keep), 'rectangle')} is blacked out" if found.keep else what
     state = "" if found.is_active else " (not active)"
-    return f"{what} where {len(found.conditions)} conditions pass{state}"
+    passing = len(found.conditions)
+    return f"{what} where {counted(passing, 'condition')} {agreeing(passing, 'passes')}{state}"
 
 
 def _check_file(settings: Settings, path: Path) -> Checked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings
 
@@ -18,7 +19,7 @@ _EXAMPLES = examples(
 def command(settings: Settings) -> int:
     """Make everything in deferred/ due now, as `touch` does; attempts go on being counted."""
     due, refused = access.find_spool(settings).flush()
-    click.echo(f"{due} deferred marker{'' if due == 1 else 's'} due now", err=True)
+    click.echo(f"{counted(due, 'deferred marker')} due now", err=True)
     if refused:
         text = f"{refused} can't be touched by this user; run it as the processor's user, or use `requeue --deferred`"
         click.echo(text, err=True)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from autorthanc_spool.commands import complete, progress
 from autorthanc_spool.commands.options import Command, date_of, examples, with_settings
+from autorthanc_spool.core.counted import agreeing, counted
 from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.run import access, deliveries, wiring
 from autorthanc_spool.run import draft as drafts
@@ -134,22 +135,17 @@ def _replay_sentences(found: Found, names: list[str]) -> list[str]:
     matches, listed = found.matches, found.listed
     noun = "series" if matches and matches[0].level == "series" else "study"
     instances, size_bytes = sum(one.instances for one in matches), sum(one.size_bytes for one in matches)
-    verb = "matches" if len(matches) == 1 else "match"
-    looked_at = f"{_counted(len(matches), noun)} {verb}, of {_counted(listed.looked_at, 'study')} in Orthanc"
-    sentences = [f"{looked_at}: {_counted(instances, 'instance')}, {decimal(size_bytes)}"]
+    found_now = f"{counted(len(matches), noun)} {agreeing(len(matches), 'matches')}"
+    looked_at = counted(listed.looked_at, "study")
+    sentences = [f"{found_now}, of {looked_at} in Orthanc: {counted(instances, 'instance')}, {decimal(size_bytes)}"]
     if done := sum(match.is_done for match in matches):
         sentences.append(f"done already, and left as they are: {done:,} of them")
     if listed.undated:
-        undated = _counted(listed.undated, "study")
+        undated = counted(listed.undated, "study")
         sentences.append(f"{undated} without a StudyDate left out; --arrival counts by when they came instead")
     sentences += [f"study {one.resource_id} couldn't be looked at: {one.reason}" for one in found.unread]
     if names:
-        sentences.append(f"{_counted(len(names), 'marker')} written to incoming/; `autorthanc-spool run` works on them")
+        sentences.append(f"{counted(len(names), 'marker')} written to incoming/; `autorthanc-spool run` works on them")
     elif matches:
         sentences.append("nothing was written; without --dry-run, each gets a marker in incoming/")
     return sentences
-
-
-def _counted(number: int, noun: str) -> str:
-    plural = {"study": "studies", "series": "series"}.get(noun, f"{noun}s")
-    return f"{number:,} {noun if number == 1 else plural}"

@@ -152,7 +152,13 @@ def parse(name: str, data: bytes) -> Marker:
     content = _object(data)
     if content.get("format", FORMAT) != FORMAT:
         raise MarkerError(f'"format" is {_show(content["format"])}; this version reads format {FORMAT}')
-    level, resource_id = _resource(name, content)
+    try:
+        level, resource_id = _resource(name, content)
+    except MarkerError:
+        # The record of what was rejected before keeps its first reason, whoever puts it back.
+        if "content" in content and (reason := recorded_reason(data)):
+            raise MarkerError(reason) from None
+        raise
     filed = content.get("filed")
     return Marker(
         level=level,

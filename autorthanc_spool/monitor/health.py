@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from autorthanc_spool.core.counted import agreeing
 from autorthanc_spool.core.errors import OrthancUnavailable
 from autorthanc_spool.core.states import State
 from autorthanc_spool.monitor.heartbeat import Processor
@@ -200,7 +201,7 @@ def _others(facts: Facts) -> Iterator[Finding]:
         yield Finding(Kind.RULE, f"the rule {name} is broken", "`autorthanc-spool check` says where")
     failed = facts.queues.get(State.FAILED, Queue()).count
     if failed:
-        text = f"{failed} in failed/ need{'s' if failed == 1 else ''} a person"
+        text = f"{failed} in failed/ {agreeing(failed, 'needs')} a person"
         yield Finding(Kind.FAILED, text, "`autorthanc-spool list failed` says why")
 
 

@@ -10,6 +10,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.states import State
 from autorthanc_spool.monitor.counts import Number
 from autorthanc_spool.monitor.health import Kind, span
@@ -82,7 +83,7 @@ def _summary(found: Mapping[str, Any]) -> str:
     """The day's outcomes so far, and who works: the second glance."""
     left = sum(one["published"] + one["forwarded"] for one in found["rules"].values())
     at_work = sum(one["alive"] and not one["silent"] for one in found["processors"])
-    processors = "1 processor" if at_work == 1 else f"{at_work or 'no'} processors"
+    processors = counted(at_work, "processor") if at_work else "no processors"
     return f"{left:,} published or forwarded today · {processors} at work"
 
 

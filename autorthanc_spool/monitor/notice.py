@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autorthanc_spool.core.counted import agreeing, counted
 from autorthanc_spool.core.errors import DestinationUnavailable, MarkerError
 from autorthanc_spool.core.marker import TIME_FORMAT
 from autorthanc_spool.core.states import State
@@ -192,7 +193,7 @@ class Notices(Observer):
                         counts[kind] += 1
                         oldest[kind] = min(since_s, oldest.get(kind, since_s))
         return {
-            f"{WAITING}{kind}": f"{counts[kind]} markers wait for longer than {age_s:g} s ({kind}), the oldest since "
+            f"{WAITING}{kind}": f"{_waiting(counts[kind])} for longer than {age_s:g} s ({kind}), the oldest since "
             f"{utc(oldest[kind])}; `autorthanc-spool list deferred incoming` says why"
             for kind in counts
         }
@@ -206,7 +207,7 @@ class Notices(Observer):
                 sent = {name: one.problem for outcome in outcomes for name, one in outcome.forward.items()}
                 waiting.update(name for name, one in sent.items() if one and one.is_a(DestinationUnavailable))
         return {
-            f"{DESTINATION}{name}": f"{name} is down or hasn't confirmed yet; {count} markers wait for it in deferred/"
+            f"{DESTINATION}{name}": f"{name} is down or hasn't confirmed yet; {_waiting(count)} for it in deferred/"
             for name, count in waiting.items()
         }
 
@@ -252,3 +253,7 @@ class Notices(Observer):
                 yield owner, path
             elif path.is_dir() and not path.is_symlink() and ".WORKING" not in name and name.count("/") < DEEPEST:
                 yield from self._published(rule, path)
+
+
+def _waiting(count: int) -> str:
+    return f"{counted(count, 'marker')} {agreeing(count, 'waits')}"

@@ -7,6 +7,7 @@ Source: https://orthanc.uclouvain.be/book/users/rest.html
 from __future__ import annotations
 
 import json
+import logging
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from datetime import datetime, timedelta
 from http.client import HTTPResponse
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import urllib3
 from urllib3.util import Retry, Timeout
@@ -69,6 +70,19 @@ _CHUNK_BYTES = 256 * 1024
 
 _PATHS = {Level.STUDY: "studies", Level.SERIES: "series"}
 
+log = logging.getLogger(__name__)
+
+
+class _Resends(Retry):
+    """How often a request is sent again; whoever waits is told why."""
+
+    def increment(self, *arguments: Any, **named: Any) -> Self:
+        """Count one. Raises what urllib3 raises once there were too many."""
+        again = super().increment(*arguments, **named)
+        if isinstance(named.get("error"), urllib3.exceptions.ReadTimeoutError):
+            log.warning("Orthanc hasn't answered in time; it is asked again")
+        return again
+
 
 class Orthanc:
     """One Orthanc server. Safe to be shared between threads."""
@@ -101,7 +115,7 @@ class Orthanc:
     def system(self, *, read_timeout_s: float = 15.0, resends: int = 2) -> Mapping[str, Any]:
         """Ask whether Orthanc is there. Raises OrthancUnavailable, or PasswordRefused."""
         timeout = Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s)
-        retries = Retry(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, backoff_factor=0.1)
+        retries = _Resends(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, backoff_factor=0.1)
         try:
             response = self._pool.request("GET", f"{self._prefix}/system", timeout=timeout, retries=retries)
         except urllib3.exceptions.HTTPError as error:
@@ -307,7 +321,7 @@ class Orthanc:
         # Orthanc answers when it has passed a file on; until then nobody can see whether it moves.
         self.pulse.beat(len(body or b"") / SLOWEST_BYTES_S)
         # Without naming its methods, urllib3 wouldn't send a POST again on a connection that Orthanc had closed.
-        retries = Retry(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, allowed_methods=None)
+        retries = _Resends(total=resends, connect=0, read=resends, redirect=0, status=0, other=0, allowed_methods=None)
         try:
             response = self._pool.request(method, f"{self._prefix}{path}", body=body, timeout=timeout, retries=retries)
         except urllib3.exceptions.HTTPError as error:
@@ -424,7 +438,7 @@ def _pool(url: str, headers: Mapping[str, str], connections: int, ca_file: Path 
         headers=headers,
         timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
         # Orthanc closes a connection that idles for 1 s; a request on it fails and is sent once more.
-        retries=Retry(total=2, connect=0, read=2, redirect=0, status=0, other=0, backoff_factor=0.1),
+        retries=_Resends(total=2, connect=0, read=2, redirect=0, status=0, other=0, backoff_factor=0.1),
         # Without TLS, the pool doesn't know this option.
         **({"ca_certs": str(ca_file)} if ca_file and url.lower().startswith("https:") else {}),
     )

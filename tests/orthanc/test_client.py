@@ -147,6 +147,18 @@ def test_no_connection_is_lost_by_transfers_that_fail(orthanc: OrthancServer, tr
         assert sum(map(len, Transfer(connection, instance))) == instance.file_size_bytes
 
 
+def test_whoever_waits_for_a_silent_orthanc_hears_it_each_time_it_is_asked_again(
+    orthanc: OrthancServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Proxy(orthanc.http_port) as proxy:
+        connection = client.Orthanc(proxy.url, "orthanc", None)
+        proxy.add(Fault("/system", stall_after=0))
+        with pytest.raises(OrthancUnavailable, match="no answer in time"):
+            connection.system(read_timeout_s=0.2, resends=2)
+    ours = [record for record in caplog.records if record.name.startswith("autorthanc_spool")]
+    assert [record.getMessage() for record in ours] == ["Orthanc hasn't answered in time; it is asked again"] * 2
+
+
 @pytest.mark.parametrize("path", ["/attachments/", "/series"])
 def test_behind_a_reverse_proxy_an_orthanc_that_is_away_is_away(orthanc: OrthancServer, path: str) -> None:
     """Then everything is answered with 502: no instance is to blame."""

@@ -131,6 +131,19 @@ def test_whatever_a_file_holds_it_is_a_marker_or_an_error(data: bytes) -> None:
         assert marker.parse("anything.json", marker.dump(found)).key == found.key
 
 
+@pytest.mark.parametrize("data", [b"not JSON", b"[1]", b"\xff"])
+def test_what_is_put_back_without_being_fixed_keeps_its_first_reason(data: bytes) -> None:
+    with pytest.raises(MarkerError) as first:
+        marker.parse("anything.json", data)
+    record = marker.Rejected(data, first.value).dump({"path": "failed/anything.json"})
+    assert record is not None
+    with pytest.raises(MarkerError) as second:
+        marker.parse("anything.json", record)
+    assert str(second.value) == str(first.value)
+    fixed = json.dumps({**json.loads(record), "level": "study", "id": ID}).encode()
+    assert marker.parse("anything.json", fixed).resource_id == ID
+
+
 def test_the_record_comes_back_as_it_was_written() -> None:
     found = marker.parse(f"study-{ID}.json", FROM_LUA)
     filed = marker.parse(
