@@ -158,7 +158,7 @@ def _finished(job: Job, delivery: Delivery, job_id: str) -> SendingJob | None:
         if found.state == "Paused" or time.monotonic() - moved_s > LONGEST_STANDSTILL_S:
             state = "was paused" if found.state == "Paused" else "makes no progress"
             raise DestinationUnavailable(
-                f"the job that sends to {delivery.destination} {state}; see to it in Orthanc Explorer (Jobs), "
+                f"the job that sends to {delivery.destination} {state}; look at it in Orthanc Explorer (Jobs); "
                 "it is looked at again"
             )
         job.pause(pause_s)

@@ -1,11 +1,11 @@
 """Who gave a PatientID, and where that counts for the pseudonym.
 
 Many modalities name no IssuerOfPatientID, so one patient comes with it and without. So it plays no part, and one
-PatientID is one patient, as in Orthanc itself, in two cases excepted:
+PatientID is one patient, as in Orthanc itself, with two exceptions:
 
 - A rule says ``"Issuer": "apart"``, for an Orthanc that holds patients of several hospitals.
 - The ledger names the pseudonym that the patient has with the issuer: versions before this one let it count. A patient
-  keeps what was published of him.
+  keeps the pseudonym that was published.
 
 What counts is the issuer of the study: it is that of all its files, also of those that name none.
 """

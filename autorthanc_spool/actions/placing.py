@@ -112,7 +112,7 @@ def let_go(stream: Stream) -> None:
 
 
 class _Turns:
-    """Lets several threads do something one after the other, in an order that was settled before."""
+    """Lets several threads do something one after the other, in an order that was decided beforehand."""
 
     def __init__(self, order: Iterable[str]) -> None:
         self._numbers = {name: number for number, name in enumerate(order)}

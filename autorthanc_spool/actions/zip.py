@@ -107,7 +107,7 @@ def _test(job: Job, file: IO[bytes], files: tuple[Delivered, ...]) -> None:
     if damaged:
         raise ArchiveDamaged(
             f"{damaged} of {len(found)} entries of the archive that was written read back differently; "
-            "look after the disk or the share that the output lies on"
+            "check the disk or the share that the output is on"
         )
 
 

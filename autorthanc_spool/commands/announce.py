@@ -27,10 +27,10 @@ _EXAMPLES = examples(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each publication.")
 @with_settings
 def command(settings: Settings, rule_name: str | None, dry_run: bool, as_json: bool) -> int:
-    """Have consumers see what lies published, by a rule or by all, since before they began to watch.
+    """Let consumers see what was published, by a rule or by all, before they began to watch.
 
     Each folder or archive is renamed away and back at once, so that hurahura and others see it arrive. Only what was
-    published and lies there untouched is announced; what was taken, and what others put there, is left alone. Don't
+    published and is still there untouched is announced; what was taken, and what others put there, is left alone. Don't
     call it while a consumer reads what lies there in place.
     """
     tools = wiring.tools(settings, threading.Event(), access.find_spool(settings))
@@ -52,7 +52,7 @@ def command(settings: Settings, rule_name: str | None, dry_run: bool, as_json: b
     verb = "would be announced" if dry_run else "announced"
     parts = [f"{len(announced)} {verb}"]
     parts += [f"{taken} taken meanwhile"] if taken else []
-    parts += [f"{busy} left out, being worked on: call it again"] if busy else []
+    parts += [f"{busy} left out, being worked on: run this again"] if busy else []
     click.echo("; ".join(parts), err=True)
     return 1 if busy or published.away else 0
 

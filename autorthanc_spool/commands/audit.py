@@ -28,7 +28,7 @@ def command(settings: Settings, study_uid: str, files: tuple[Path, ...]) -> None
         raise SettingsError(["AUTORTHANC_AUDIT_LOG isn't set, so there is no audit log; name a file of lines."])
     key = audit_key.read(settings.audit_key_file)
     if key is None:
-        text = "there is no key {}: only lines of versions that had none are found (AUTORTHANC_AUDIT_KEY_FILE)"
+        text = "there is no key {}: only lines of versions without a key can be found (AUTORTHANC_AUDIT_KEY_FILE)"
         click.echo(f"warning: {text.format(settings.audit_key_file)}", err=True)
     places = files or (audit_search.files_of(settings.audit_log) if settings.audit_log else [])
     count = 0

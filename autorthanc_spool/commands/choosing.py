@@ -134,7 +134,7 @@ def _is_young(item: Item, since: datetime | None) -> bool:
 
 def nothing_chosen(spool: Spool, choice: Choice, usual: Collection[State]) -> str:
     """Say that nothing is chosen, in which states, and which kinds of errors there are where one was asked for."""
-    looked = f"nothing there, in {', '.join(choice.states or tuple(usual))}"
+    looked = f"nothing found in {', '.join(choice.states or tuple(usual))}"
     if not choice.selection.kind:
         return looked
     kinds: Counter[str] = Counter()

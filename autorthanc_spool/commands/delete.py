@@ -45,7 +45,7 @@ def command(settings: Settings, names: tuple[str, ...], choice: Choice) -> None:
     folder = next((one for one in items if one.path.is_dir() and not one.path.is_symlink()), None)
     if folder:
         path = shell_word(str(folder.path))
-        raise UsageError(f"{shown(folder.name)} is a folder: look into it, and say rm -r {path}; nothing was deleted")
+        raise UsageError(f"{shown(folder.name)} is a folder: look inside it, and run rm -r {path}; nothing was deleted")
     deleted: list[Item] = []
     checksums = 0
     try:
@@ -57,7 +57,7 @@ def command(settings: Settings, names: tuple[str, ...], choice: Choice) -> None:
         for one in deleted:
             click.echo(shown(f"{one.path.relative_to(spool.root)}"))
         if checksums:
-            text = f"with it went the record of what was published, and {checksums} checksums of files"
+            text = f"this also removed the record of what was published, and {checksums} checksums of files"
             click.echo(f"{text}; the ledger and the audit log keep the rest", err=True)
 
 

@@ -20,7 +20,7 @@ _EXAMPLES = examples(
 @click.argument("resource_ids", nargs=-1, required=True, metavar="ID...")
 @with_settings
 def command(settings: Settings, level: str, resource_ids: tuple[str, ...]) -> None:
-    """Have studies or series done, or done again, by their Orthanc IDs.
+    """Queue studies or series, to be done or done again, by their Orthanc IDs.
 
     Every active rule that matches is run, also where it did the same before; a refusal by `delete` is taken back.
     """

@@ -39,7 +39,7 @@ def command(settings: Settings, text: str, as_json: bool) -> int:
     """Find a study, and what happened to it: where its markers are, what each rule did, what lies in the output.
 
     TEXT is a PatientID, an AccessionNumber, a StudyInstanceUID, any part of a name, the beginning of an Orthanc
-    ID, or a folder of the output. Orthanc is asked at the moment, and nothing of a patient is kept.
+    ID, or a folder of the output. Orthanc is asked each time, and nothing about a patient is kept.
 
     Exit code 1 when nothing is found, 75 when Orthanc can't be asked: then only Orthanc IDs and folders of the output
     are found, as far as the ledger knows them.

@@ -49,7 +49,7 @@ def _lay_out(directory: Path) -> None:
 
 
 def _ask_for_password(directory: Path) -> str:
-    asked = f"{directory / '.env'} has no password of Orthanc. A new one (nothing: one is made up)"
+    asked = f"{directory / '.env'} has no password for Orthanc. New password (leave empty to have one made up)"
     given: str = click.prompt(asked, default="", hide_input=True, show_default=False, err=True)
     return given
 

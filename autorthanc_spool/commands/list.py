@@ -38,8 +38,8 @@ _EXAMPLES = examples(
 def command(settings: Settings, states: tuple[str, ...], as_json: bool, choice: Choice) -> None:
     """List markers: all but the done ones, or those in the named states; --all lists the done ones too.
 
-    The states are incoming (to do), processing (in work), deferred (tried again later), failed (needs a person), hold
-    (parked by a person), and done. `show` describes one marker.
+    The states are incoming (to do), processing (in progress), deferred (tried again later), failed (needs a person),
+    hold (parked by a person), and done. `show` describes one marker.
     """
     usual = tuple(State) if choice.is_all else _USUAL
     wanted = replace(choice, states=tuple(dict.fromkeys([*map(State, states), *choice.states])), is_all=True)

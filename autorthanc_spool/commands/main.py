@@ -36,20 +36,20 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "explain": "Show why each rule matches a study or doesn't.",
         "show": "Show the story of a marker, and what to do.",
         "list": "List markers.",
-        "doctor": "Check all around the processor, and say how to fix it.",
+        "doctor": "Check everything around the processor, and say how to fix it.",
         "check": "Check settings, folders, ports and rules.",
         "pixels": "Write pictures of images before and after blacking out.",
         "preview": "Show what ANONYMISE would do.",
     },
     "Steering": {
-        "requeue": "Have failed or done markers done again.",
+        "requeue": "Put failed or done markers back, to be done again.",
         "flush": "Make everything in deferred/ due now.",
         "hold": "Park markers in hold/, where nothing touches them.",
         "release": "Put markers back from hold/ into incoming/.",
         "delete": "Remove markers for good.",
-        "enqueue": "Have studies or series done, by their Orthanc IDs.",
-        "replay": "Have a rule done on what already lies in Orthanc.",
-        "announce": "Have consumers see what lies published already.",
+        "enqueue": "Queue studies or series, by their Orthanc IDs.",
+        "replay": "Run a rule over what is already in Orthanc.",
+        "announce": "Let consumers see what is already published.",
     },
     "Maintenance": {
         "reconcile": "Write the markers that are missing; `run` does it, too.",
@@ -142,8 +142,8 @@ def _say_away(error: OSError) -> int:
     """Say in one sentence that a share or disk is away, and what to do. Returns the exit code."""
     where = f" at {error.filename}" if error.filename else ""
     click.echo(
-        f"autorthanc-spool: {durable.passing_reason(error)}{where} ({error.strerror}); look after the mount of the "
-        "spool, the rules and the output, then call this again",
+        f"autorthanc-spool: {durable.passing_reason(error)}{where} ({error.strerror}); check the mount of the "
+        "spool, the rules and the output, then run this again",
         err=True,
     )
     return OrthancUnavailable.exit_code

@@ -36,7 +36,7 @@ _SECRETS = {spelling for variable in VARIABLES if variable.is_secret for spellin
 
 
 class Seconds(click.FloatRange):
-    """A time that ends: more than nothing, and neither infinite nor no number."""
+    """A finite time above 0."""
 
     def __init__(self) -> None:
         super().__init__(min=0, min_open=True)
@@ -45,7 +45,7 @@ class Seconds(click.FloatRange):
         """Read it."""
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
-            self.fail(f"{value} is no number of seconds", param, ctx)
+            self.fail(f"{value} is not a number of seconds", param, ctx)
         return found
 
 
@@ -112,7 +112,7 @@ def _assignment(text: str) -> tuple[str, str]:
         raise UsageError(f"--set takes NAME=VALUE, as in the .env file; {name!r} has no '='")
     if name not in NAMES:
         raise UsageError(
-            f"--set {name}: no variable of autorthanc-spool; {nearest_name(name) or 'see docs/settings.md'}"
+            f"--set {name}: it is not a variable of autorthanc-spool; {nearest_name(name) or 'see docs/settings.md'}"
         )
     if name in _SECRETS:
         raise UsageError(

@@ -85,9 +85,7 @@ def _rule(settings: Settings, name: str) -> Rule:
     found = next((one for one in rules if one.name == name.removesuffix(".json")), None)
     if found is None:
         known = ", ".join(one.name for one in rules) or "none"
-        raise UsageError(
-            f"there is no valid rule {name}; those that there are: {known}. A file of one may be named, too"
-        )
+        raise UsageError(f"there is no valid rule {name}; the valid ones are: {known}. A file of one may be named, too")
     return found
 
 

@@ -45,6 +45,6 @@ def _show(pruned: Pruned, *, is_dry_run: bool, as_json: bool) -> None:
     for sentence in pruned.left:
         click.echo(sentence, err=True)
     if not pruned.removed:
-        click.echo("there is nothing to be removed", err=True)
+        click.echo("there is nothing to remove", err=True)
     elif is_dry_run:
         click.echo("nothing was removed; that is what would go without --dry-run", err=True)

@@ -57,7 +57,7 @@ _EXAMPLES = examples(
 @_with_period
 @with_settings
 def command(settings: Settings, rule_name: str, period: replaying.Period, dry_run: bool, as_json: bool) -> int:
-    """Have a rule done on what already lies in Orthanc: a marker for each study or series that it matches.
+    """Run a rule over what is already in Orthanc: a marker for each study or series that it matches.
 
     What the rule did before with the same content is not done again; `enqueue` and `requeue` are for that. With
     --dry-run, RULE may be a rule file that isn't active, or lies elsewhere.

@@ -124,7 +124,7 @@ def story(spool: Spool, item: Item) -> list[str]:
     head = [f"{name} is in {item.state}/{_since(found)}{_due(one)}", _asks(found)]
     tail = [f"why: {_reason(found.error)}"] if found.error else []
     tail += [f"tried: {found.attempts} times"] if found.attempts else []
-    tail += [f"died with it: {found.deaths} processes"] if found.deaths else []
+    tail += [f"processes that died while working on it: {found.deaths}"] if found.deaths else []
     tail += [f"done by {shown(str(found.extra['superseded_by']))}"] if "superseded_by" in found.extra else []
     tail += ["next: " + _NEXT[item.state].format(name=name)]
     rules = [line for rule, outcome in found.outcomes.items() for line in _outcome_lines(rule, outcome, found.error)]
@@ -132,7 +132,7 @@ def story(spool: Spool, item: Item) -> list[str]:
         rules = [f"no rule matches: `autorthanc-spool explain {found.level} {found.resource_id}` says why"]
     room = MOST_LINES - len(head) - len(tail)
     if len(rules) > room:
-        rules = [*rules[: room - 1], f"and {len(rules) - room + 1} lines more: show --json has all"]
+        rules = [*rules[: room - 1], f"and {len(rules) - room + 1} more lines: show --json has them all"]
     return [*head, *rules, *tail]
 
 
@@ -163,7 +163,7 @@ def _outcome_lines(rule: str, outcome: Outcome, told: Problem | None) -> Iterato
     if outcome.problem and outcome.problem != told:
         yield f"  why: {_reason(outcome.problem)}"
     if outcome.kept:
-        yield f"  kept beside it: {len(outcome.kept)} earlier outputs that hold something foreign"
+        yield f"  kept beside it: {len(outcome.kept)} earlier outputs that hold more than was published"
     for destination, sent in outcome.forward.items():
         is_news = sent.problem and sent.problem not in (told, outcome.problem)
         why = f": {_reason(sent.problem)}" if sent.problem and is_news else ""

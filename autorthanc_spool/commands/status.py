@@ -46,7 +46,7 @@ _EXAMPLES = examples(
 def command(
     settings: Settings, as_json: bool, is_check: bool, is_here: bool, notify: bool, is_watch: bool, is_shape: bool
 ) -> int:
-    """Show which processors live, what lies in the spool, which rules are active, and whether Orthanc answers.
+    """Show which processors are alive, what is in the spool, which rules are active, and whether Orthanc answers.
 
     With --check, the exit code is 0 when all is right, 1 when no processor looked at the spool lately or something
     waits for longer than AUTORTHANC_ALERT_AGE_S, and 75 when Orthanc is away: for a health check. With --here, too, it

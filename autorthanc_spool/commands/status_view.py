@@ -200,7 +200,7 @@ def _processor_lines(facts: Facts) -> Iterator[Text]:
 
 
 def _in_work(one: Processor) -> str:
-    return f", with {one.marker} in work since {one.marker_since}" if one.marker else ""
+    return f", with {one.marker} being worked on since {one.marker_since}" if one.marker else ""
 
 
 def _answer(facts: Facts) -> str:

@@ -50,5 +50,5 @@ def move(spool: Spool, items: list[Item], event: Event) -> None:
     if gone:
         more = f", and {len(gone) - 1} more likewise" if len(gone) > 1 else ""
         raise SpoolError(
-            f"{shown(gone[0].name)} is no longer in {gone[0].state}/: somebody was quicker; look again{more}"
+            f"{shown(gone[0].name)} is no longer in {gone[0].state}/: somebody moved it first; try again{more}"
         )

@@ -1,4 +1,4 @@
-"""The sign of life of the work: whoever moves bytes or files says so, whoever watches sees for how long nobody did."""
+"""Signs of life: whoever moves bytes or files reports it; whoever watches sees for how long nobody has."""
 
 from __future__ import annotations
 

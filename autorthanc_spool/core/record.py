@@ -116,7 +116,7 @@ class Aside:
 class Deletion:
     """What is about to be deleted from Orthanc for a rule, until all of it is gone.
 
-    `files` are those stored files, as `plan.stored_files` gives them. `owes` is the line that the audit log lacks once
+    `files` are those stored files, as `plan.stored_file` gives them. `owes` is the line that the audit log lacks once
     they are gone; empty without an audit log.
     """
 

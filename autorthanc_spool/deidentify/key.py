@@ -76,7 +76,7 @@ def _read(path: Path) -> Key:
     except OSError as error:
         raise KeyUnavailable(f"the pseudonym key {path} can't be read: {error.strerror}") from None
     if stat.S_IMODE(mode) & 0o077:
-        raise KeyUnavailable(f"other users may read or change the pseudonym key {path}; say: chmod 600 {path}")
+        raise KeyUnavailable(f"other users may read or change the pseudonym key {path}; run: chmod 600 {path}")
     found = _FILE.fullmatch(data)
     if found is None:
         raise KeyUnavailable(f"{path} holds no pseudonym key (64 hexadecimal digits); restore it from your backup")

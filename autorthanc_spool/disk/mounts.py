@@ -77,7 +77,7 @@ class Roots:
         elif known != "" and (found := _read(folder / FILE_NAME)) != known:
             if _is_barred(folder / FILE_NAME):
                 raise FolderMissing(
-                    f"{folder / FILE_NAME} can't be read by this user; say: chmod a+r {folder / FILE_NAME}"
+                    f"{folder / FILE_NAME} can't be read by this user; run: chmod a+r {folder / FILE_NAME}"
                 )
             raise FolderMissing(
                 f"the {_said(role)} folder {folder} isn't the one that was used before: {_seen(found)}. Mount the "

@@ -35,7 +35,9 @@ def examine(tools: Tools, *, with_probe: bool, say: Callable[[str], None]) -> It
     yield from _guarded("transport", lambda: server.transport(tools.settings))
     if not reached:
         for what in ("credentials", "DICOM", "clocks", "Lua script"):
-            yield warning(what, "not known, as Orthanc can't be asked", "fix what is said of Orthanc, and look again")
+            yield warning(
+                what, "not known, as Orthanc can't be asked", "fix what is said about Orthanc, then try again"
+            )
         return
     yield from _guarded("credentials", lambda: server.credentials(tools.settings))
     yield from _guarded("Orthanc", lambda: server.configuration(tools))
@@ -66,7 +68,7 @@ def _guarded(what: str, look: Callable[[], Iterator[Finding]], *, is_spool_usabl
         if is_spool_usable:
             yield broken(what, str(error))
         else:
-            yield warning(what, "not looked at, as that takes a spool that can be written", "fix the spool first")
+            yield warning(what, "not checked, as that requires a spool that can be written", "fix the spool first")
     except SpoolError as error:
         yield broken(what, str(error))
     except OSError as error:

@@ -261,7 +261,7 @@ def rules(tools: Tools) -> Iterator[Finding]:
     for one in found.broken:
         yield broken("rules", f"{one.name}.json can't be used", "`autorthanc-spool check` says what is wrong in it")
     active = [rule for rule in found.rules if rule.is_active]
-    # Of what doesn't answer, the finding on the output tells.
+    # What doesn't answer is covered by the finding about the output.
     answering = {root for root in {rule.deliver for rule in active} if mounts.answers(tools.places.path(root))}
     for rule in active:
         if rule.deliver in answering:

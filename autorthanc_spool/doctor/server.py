@@ -38,7 +38,7 @@ def reachable(orthanc: Orthanc) -> Iterator[Finding]:
     numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
     if numbers and tuple(int(number) for number in numbers.groups()) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
-        yield warning("Orthanc", f"version {version} is older than any that was tried", f"use {oldest} or later")
+        yield warning("Orthanc", f"version {version} is older than any that has been tested", f"use {oldest} or later")
     else:
         yield ok("Orthanc", f"version {version} answers at {orthanc.url}")
 
@@ -61,7 +61,7 @@ def credentials(settings: Settings) -> Iterator[Finding]:
         text = f"the password has fewer than {SHORTEST_PASSWORD} characters"
         yield warning("credentials", text, "take a long random one: openssl rand -base64 18")
     else:
-        yield ok("credentials", "Orthanc asks for a password, and takes none that everybody knows")
+        yield ok("credentials", "Orthanc asks for a password, and accepts no well-known one")
 
 
 def _open_door(settings: Settings) -> Iterator[Finding]:

@@ -177,7 +177,7 @@ class _Examination:
         is_removed = self._time_until(lambda: not renamed.exists()) is not None
         self._saw(actor, "removed")
         if is_renamed and is_same and is_removed:
-            yield ok("names", f"what {actor} renames and removes is seen so here")
+            yield ok("names", f"what {actor} renames and removes is seen here")
         else:
             text = f"a file that {actor} renamed and removed isn't seen so here"
             yield broken("names", text, mount_options.for_freshness(self._mounts[self._board.name]))

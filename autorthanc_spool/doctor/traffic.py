@@ -49,9 +49,9 @@ def evidence(tools: Tools) -> Iterator[Finding]:
     if not without:
         yield ok("Lua script", f"{those}, each has its marker")
     elif len(without) == len(studies):
-        yield broken("Lua script", f"{those}, none has a marker of Lua's", LUA_FIX)
+        yield broken("Lua script", f"{those}, none has a marker from Lua", LUA_FIX)
     else:
-        text = f"{those}, {len(without)} have no marker of Lua's; reconciliation brings them"
+        text = f"{those}, {len(without)} have no marker from Lua; reconciliation writes them"
         yield warning("Lua script", text, f"where that goes on: {LUA_FIX}")
 
 

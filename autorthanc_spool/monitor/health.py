@@ -79,7 +79,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Finding:
-    """What isn't as it should be, in a sentence, and how to fix it. An alarm wants a person now.
+    """What isn't as it should be, in a sentence, and how to fix it. An alarm needs a person now.
 
     `about` is the name of a processor, or of a trouble that one sees.
     """
@@ -164,7 +164,7 @@ def _silence(one: Processor, *, is_alarm: bool) -> str:
 
 
 def _work(one: Processor) -> str:
-    return f", with {one.marker} in work since {one.marker_since}" if one.marker else ""
+    return f", with {one.marker} being worked on since {one.marker_since}" if one.marker else ""
 
 
 def _orthanc(orthanc: OrthancFacts | None) -> Iterator[Finding]:

@@ -22,14 +22,14 @@ _SCRIPT_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decod
 
 _STATES = {
     State.INCOMING: "to do",
-    State.PROCESSING: "in work",
+    State.PROCESSING: "being worked on",
     State.DEFERRED: "waiting",
     State.FAILED: "failed",
     State.HOLD: "on hold",
 }
 _PHRASES = {
     Kind.NOT_RUNNING: "No processor is running",
-    Kind.SILENT: "A processor stands still",
+    Kind.SILENT: "A processor is stuck",
     Kind.DIED: "A processor died",
     Kind.ORTHANC: "Orthanc doesn't answer",
     Kind.WAITING: "Something waits for too long",

@@ -89,8 +89,8 @@ def _of_rules(counts: Counts) -> Iterator[Metric]:
 
 def _of_runs(counts: Counts) -> Iterator[Metric]:
     runs = tuple(Sample(number, {"state": state}) for state, number in sorted(counts.runs.items()))
-    yield Metric("runs_total", Type.COUNTER, "Runs of markers, tries again included, by where they were filed.", runs)
-    text = "How long the runs took that ended well."
+    yield Metric("runs_total", Type.COUNTER, "Runs of markers, retries included, by where they were filed.", runs)
+    text = "How long successful runs took."
     yield prometheus.histogram("run_duration_seconds", text, BOUNDS_S, counts.durations, counts.duration_s)
 
 
@@ -117,7 +117,7 @@ def _of_now(found: Facts, outside: Outside, now_s: float) -> Iterator[Metric]:
     text = "What a processor finds wrong outside itself; a trouble that is over isn't there."
     yield Metric("trouble", Type.GAUGE, text, tuple(Sample(1, {"what": what}) for what in troubles))
     alarms = sum(one.is_alarm for one in judge(found))
-    yield prometheus.one("alarms", Type.GAUGE, "What wants a person now, as `status --check` counts it.", alarms)
+    yield prometheus.one("alarms", Type.GAUGE, "What needs a person now, as `status --check` counts it.", alarms)
     yield prometheus.one("written_timestamp_seconds", Type.GAUGE, "When these numbers were written.", now_s)
     version = (Sample(1, {"version": __version__}),)
     yield Metric("build_info", Type.GAUGE, "The version that wrote these numbers.", version)

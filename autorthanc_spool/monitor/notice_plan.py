@@ -114,7 +114,7 @@ def decide(told: Told, seen: Seen, now_s: float, now: str, targets: tuple[str, .
         notices.append(_summary(Event.FAILED, "failed/", new, f"went to failed/ and need a person; {hint}", now))
     uncollected, new = _bundled(told.uncollected, seen.uncollected, now_s, seen.is_end)
     if new:
-        notices.append(_summary(Event.UNCOLLECTED, "the output", new, "were published and nobody collects them", now))
+        notices.append(_summary(Event.UNCOLLECTED, "the output", new, "were published and haven't been collected", now))
     outbox = (*told.outbox, *(Queued(one, targets) for one in notices))
     return Told(troubles, failed, uncollected, outbox[-MOST_WAITING:])
 

@@ -122,7 +122,7 @@ def problems(settings: Settings) -> Iterator[str]:
         if _service(url) is None:
             yield (
                 f"{name} in AUTORTHANC_NOTIFY_URLS ({_scheme(url)}://…) isn't understood by Apprise; expected "
-                "addresses as https://github.com/caronc/apprise lists them, with blanks between."
+                "addresses as https://github.com/caronc/apprise lists them, separated by spaces."
             )
 
 

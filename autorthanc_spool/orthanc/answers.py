@@ -186,7 +186,7 @@ def _tags(content: Mapping[str, Any], key: str) -> Mapping[str, str]:
 def checked_id(resource_id: object) -> str:
     """Give an identifier back, if it is one."""
     if not isinstance(resource_id, str) or not RESOURCE_ID_PATTERN.fullmatch(resource_id):
-        raise OrthancFault("Orthanc gives an ID that isn't one")
+        raise OrthancFault("Orthanc returned something that isn't an ID")
     return resource_id
 
 

@@ -416,7 +416,7 @@ def _parsed(response: urllib3.BaseHTTPResponse, path: str) -> Any:
 def _changed(path: str, data: bytes) -> AnswerChanged:
     what = "a web page" if data.lstrip()[:1] == b"<" else "cut or changed text"
     return AnswerChanged(
-        f"instead of Orthanc's answer to {shape(path)} {what} arrives: look after the proxy between here and "
+        f"instead of Orthanc's answer to {shape(path)} {what} arrives: check the proxy between here and "
         "Orthanc (a login, a limit of size or time)"
     )
 

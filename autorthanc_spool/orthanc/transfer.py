@@ -89,7 +89,7 @@ class Transfer:
         resource_id = self._instance.resource_id
         if self._orthanc.is_stored_whole(self._instance):
             return AnswerChanged(
-                f"{seen}, and Orthanc says that its stored file is whole: something on the way changes it; look after "
+                f"{seen}, and Orthanc says that its stored file is whole: something on the way changes it; check "
                 "the proxy between here and Orthanc (a limit of size or time, a filter)",
                 resource_id,
             )

@@ -58,7 +58,7 @@ class Places:
             if root and base is None:
                 raise FolderMissing(
                     f"{root} was delivered to before, and is not below AUTORTHANC_DELIVER_ROOTS; add it there as long "
-                    "as something that was begun in it has to be finished"
+                    "as something begun in it isn't finished"
                 )
             self._made[root] = self._make(path, base, partial(self._check, root))
         return self._made[root]

@@ -85,4 +85,4 @@ def sentence(place: str, what: str, status: os.stat_result) -> str:
         instead = f"belongs to user {status.st_uid} and group {status.st_gid}"
     else:
         instead = f"has permissions {stat.S_IMODE(status.st_mode):03o}"
-    return f"{place} keeps no {what} of ours: what is published there {instead}, as the share has it"
+    return f"{place} ignores our {what}: what is published there {instead}, as the share dictates"

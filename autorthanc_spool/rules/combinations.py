@@ -22,7 +22,7 @@ def check(
             reader.wrong(members["Action"], "one of them", "write one rule for each", found=found)
     changing = sorted(one.word for one in asked if one.kind is Kind.CHANGES)
     if changing and _is_set(members, "StorageCommitment") and any(one.kind is Kind.SENDS for one in asked):
-        hint = "Orthanc can have kept what it holds itself confirmed, and the changed files never lie in Orthanc"
+        hint = "Orthanc can ask for confirmation only of what it holds itself, and it never holds the changed files"
         reader.wrong(members["StorageCommitment"], "false", hint, found=f"true together with {changing[0]}")
     if "Deliver" in members and not any(one.kind is Kind.PUBLISHES for one in with_implied(asked, known)):
         sending = " and ".join(sorted(one.word for one in asked))

@@ -176,7 +176,7 @@ TAGS = Field(
     "Tags",
     list_of(Form(_condition, lambda: {**object_schema(TAG_FIELDS), **kinds.schema()})),
     (),
-    "Every one must pass. An empty list matches everything.",
+    "All of them must pass. An empty list matches everything.",
     required=True,
 )
 # Without FORWARD nobody looks at this key: old templates carry it, whatever is there.

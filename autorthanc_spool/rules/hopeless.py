@@ -239,7 +239,7 @@ def _of_names(rule: Rule, root: Node) -> Iterator[Problem]:
             found = f"a rule that only sends ({', '.join(rule.words(Kind.SENDS))})"
             yield Problem(_member(root, key).line, key, found, "DOWNLOAD or ZIP", "without one it has no effect")
     if rule.files and not rule.files.tags.keys() - terms.STUDY_KEYWORDS - terms.WHOLE_SERIES_KEYWORDS:
-        hint = "without one, only digits behind the name tell the files of a series apart"
+        hint = "without one, only digits at the end of the name distinguish the files of a series"
         found, expected = "nothing of a single image", "{InstanceNumber}, {SOPInstanceUID} or the like"
         yield Problem(_member(root, "Files").line, "Files", found, expected, hint)
 

@@ -105,7 +105,7 @@ class _Parser:
         character = self._peek()
         line = self._line
         if depth > MAX_DEPTH:
-            raise NotJSON(line, "too many brackets in one another", f"at most {MAX_DEPTH}")
+            raise NotJSON(line, "too many nested brackets", f"at most {MAX_DEPTH}")
         if character == "{":
             return Node(line, self._object(depth))
         if character == "[":
@@ -123,7 +123,7 @@ class _Parser:
 
     def end(self) -> None:
         if self._peek():
-            raise self._unexpected("the end of the file", "a file holds one object; is there a bracket too many?")
+            raise self._unexpected("the end of the file", "a file holds one object; is there an extra bracket?")
 
     def _object(self, depth: int) -> Object:
         members: list[Member] = []

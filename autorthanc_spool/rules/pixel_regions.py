@@ -190,7 +190,7 @@ def warnings(found: PixelRegions) -> tuple[str, ...]:
     if missing and (found.black_out or found.keep):
         return (
             f"no condition on {' and '.join(missing)}: rectangles are right for one size of image only; "
-            "images in which one of them doesn't lie whole are withheld",
+            "images that don't contain a rectangle completely are withheld",
         )
     return ()
 

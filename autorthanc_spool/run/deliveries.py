@@ -45,7 +45,7 @@ def missing(rule: Rule) -> str:
 
 def _refusal(settings: Settings, path: str) -> Refusal | None:
     for name, folder in contradictions.delivered(settings, Path(path)):
-        found = f"{_quoted(path)}, which is, holds or lies in {folder} ({name})"
+        found = f"{_quoted(path)}, which is, contains or is inside {folder} ({name})"
         hint = 'without "Deliver", a rule publishes into the output' if folder == settings.output_path else None
         return Refusal(found, f"a folder apart from it, {_allowed(settings)}", hint)
     if len(path.encode()) > LONGEST_BYTES:

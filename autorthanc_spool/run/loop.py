@@ -143,7 +143,7 @@ class Runner:
             if self._looks_again(error):
                 return True
             reason = durable.passing_reason(error) or f"{error.strerror}; fix it"
-            text = f"the spool can't be worked in: {reason}{self._place(error)}; it is tried again"
+            text = f"the spool can't be used: {reason}{self._place(error)}; it is tried again"
             self._troubles.begin(SPOOL, text)
         except Exception as error:  # noqa: BLE001 - a mistake of ours in one place must not end the work everywhere
             bug = Bug(error)

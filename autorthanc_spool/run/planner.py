@@ -30,7 +30,7 @@ class Planner:
         self._rivals = tuple(rule for rule in deciding(rules) if not rule.is_fallback)
 
     def plan(self, resource: Resource, record: Record) -> Plan:
-        """Plan the run of a resource; the plan's has its instances, if there is anything to say about them."""
+        """Plan the run of a resource; the plan's resource lists its instances, unless no rule has work on it."""
         rules = (*self._chosen, *self._broken)
         facts = Facts(resource, self._today)
         missing = open_questions(rules, self._rivals, facts)

@@ -172,7 +172,7 @@ class Surroundings:
         broken = {one.name: str(one.error) for one in rules.broken}
         # A file that was changed and is still broken is said again; an editor may have written it in two steps.
         for name in sorted(name for name, text in broken.items() if text != self._broken.get(name)):
-            log.error("a rule file is broken, fix it: %s", broken[name])
+            log.error("a rule file is broken; fix it: %s", broken[name])
             if name in self._broken:
                 continue
             text = f"the file of the rule {name} is broken; `autorthanc-spool check` says where"

@@ -195,7 +195,7 @@ def modalities(text: str) -> dict[str, object]:
     except RecursionError:
         raise Refused("it is nested too deeply") from None
     if not isinstance(value, dict):
-        raise Refused("it is JSON, but no object")
+        raise Refused("it is JSON, but not an object")
     for name, modality in value.items():
         _check_modality(name, modality)
     return value

@@ -91,11 +91,11 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "ORTHANC_AUTOMATION_STORAGE_PATH", "output_path", "./output",
-        "Folder that is published into, with one folder per rule.", values.path, _PATH,
+        "Folder for what is published, with one folder per rule.", values.path, _PATH,
     ),
     Variable(
         "AUTORTHANC_DELIVER_ROOTS", "deliver_roots", "",
-        "Folders that rules may deliver to (Deliver), or below, with colons between; when it isn't set, none.",
+        "Folders at or below which rules may deliver (Deliver), separated by colons; when it isn't set, none.",
         values.folders, "whole paths with colons between", example="/mnt/share:/mnt/trials",
     ),
     Variable(
@@ -233,7 +233,7 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "AUTORTHANC_NOTIFY_URLS", "notify_urls", "",
-        "Apprise addresses that notices are sent to, with blanks between.",
+        "Apprise addresses that notices are sent to, separated by spaces.",
         values.secret, "text", example="'mailto://…'", is_secret=True,
     ),
     Variable(
@@ -243,7 +243,7 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "AUTORTHANC_UNCOLLECTED_AFTER_S", "uncollected_after_s", "0",
-        "A notice says what was published and still lies in the output after so long; 0 says nothing.",
+        "A notice says what was published and is still in the output after this long; 0 turns it off.",
         values.duration_or_none, "0, a number of seconds, or a duration like 30m, 12h or 2d, up to 3650d",
     ),
     Variable(

@@ -42,7 +42,7 @@ class Person:
 class Password(Enum):
     """Where a site has the password of Orthanc: each is a sentence about its `.env`."""
 
-    MADE = "The password of Orthanc was made up; it is in {env}."
+    MADE = "A password for Orthanc was generated; it is in {env}."
     ADDED = "The password of Orthanc was added to {env}; the rest of that file is as it was."
     THERE = "The password of Orthanc is, as before, in {env}."
     IN_FILE = (
@@ -50,8 +50,8 @@ class Password(Enum):
         "Docker Compose takes ORTHANC_PASSWORD='…' from {env}."
     )
     MISSING = (
-        "There is no password of Orthanc in {env} yet, and nothing starts without one (autorthanc had a built-in one). "
-        "Add a line with one of your own, in single quotes: ORTHANC_PASSWORD='…'"
+        "There is no password for Orthanc in {env} yet, and nothing starts without one (autorthanc had a built-in "
+        "one). Add a line with one of your own, in single quotes: ORTHANC_PASSWORD='…'"
     )
 
 

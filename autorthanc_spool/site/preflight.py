@@ -75,7 +75,7 @@ def _password(settings: Settings) -> Iterator[str]:
 def _ports(settings: Settings, *, is_root_on_the_way: bool = False) -> Iterator[str]:
     web, dicom = orthanc_config.web_port(settings), settings.aet_port
     if web == dicom:
-        yield f"ORTHANC_AET_PORT is {dicom}, which Orthanc's web server has without Docker; set one of the two."
+        yield f"ORTHANC_AET_PORT is {dicom}, which Orthanc's web server uses without Docker; change one of the two."
         return
     for name, port in (("ORTHANC_WEB_PORT", web), ("ORTHANC_AET_PORT", dicom)):
         problem = _why_not(name, port, is_root_on_the_way)

@@ -172,7 +172,7 @@ def _prepare_storage(path: Path, gid: int, environ: Mapping[str, str]) -> Iterat
 
 def _give_away(path: Path, uid: int, gid: int, named: str) -> None:
     if any(path.iterdir()):
-        _say(f"{named}; giving it to user {uid}, as which Orthanc runs. With a large archive this takes a while.")
+        _say(f"{named}; giving it to user {uid}, which Orthanc runs as. With a large archive this takes a while.")
     # The top comes last, so that an interrupted run begins again.
     for _, inside, files, descriptor in os.fwalk(path, topdown=False):
         for name in (*files, *inside):

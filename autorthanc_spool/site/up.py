@@ -80,7 +80,7 @@ def notes(settings: Settings) -> list[str]:
     """Say what a person should know before it starts."""
     url = on_this_machine(settings).orthanc_url
     sentences = [f"Orthanc's pages: {url} · DICOM: {settings.aet_name}, port {settings.aet_port}"]
-    sentences.append(f"How it goes, as a page for a browser: {settings.spool_path / 'state' / 'status.html'}")
+    sentences.append(f"Status page, for a browser: {settings.spool_path / 'state' / 'status.html'}")
     if settings.orthanc_url != url:
         sentences.append(f"ORTHANC_URL is {settings.orthanc_url}; `up` works with the Orthanc that it starts itself")
     if not settings.authentication_enabled:

@@ -101,7 +101,7 @@ def test_where_a_move_leads_nowhere_is_said(site: Site) -> None:
     marker(site, f"a-study-{ID}")
     assert "requeue isn't possible there" in site.run("requeue", ID, expect=2).stderr
     assert "release isn't possible there" in site.run("release", ID, expect=2).stderr
-    assert "nothing there" in site.run("requeue", "--failed").stderr
+    assert "nothing found" in site.run("requeue", "--failed").stderr
 
 
 def test_json_is_one_object_a_line_and_nothing_else(site: Site) -> None:

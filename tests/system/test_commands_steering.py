@@ -162,7 +162,7 @@ def test_a_story_has_fifteen_lines_however_many_rules_there_are(site: Site) -> N
     path.write_text(json.dumps(content))
     lines = site.run("show", resource_id(1)).stdout.splitlines()
     assert len(lines) == 15
-    assert "show --json has all" in "\n".join(lines)
+    assert "show --json has them all" in "\n".join(lines)
     assert lines[-1].startswith("next: ")
     assert sum("it is OrthancFault" in line for line in lines) == 1
     assert len(json.loads(site.run("show", resource_id(1), "--json").stdout)["outcomes"]) == 40
@@ -227,7 +227,7 @@ def test_a_share_that_is_away_is_75_and_one_sentence(site: Site, number: int, co
     )
     assert done.returncode == 75, done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert "look after the mount" in done.stderr
+    assert "check the mount" in done.stderr
 
 
 def test_a_site_without_its_env_file_is_refused(site: Site, tmp_path: Path) -> None:

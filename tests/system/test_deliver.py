@@ -198,8 +198,8 @@ def test_a_share_that_keeps_no_owners_is_published_to_and_said_once(site: Site, 
         site.touch(study)
         done = site.once()
         assert trees.read(root / "far/2026/PAT1") == stored_files(site.orthanc, study)
-        assert done.stderr.count(f"{root} keeps no owners of ours") == 1
-        assert done.stderr.count(f"{root} keeps no permissions of ours") == 1
+        assert done.stderr.count(f"{root} ignores our owners") == 1
+        assert done.stderr.count(f"{root} ignores our permissions") == 1
         assert (root / ".autorthanc").is_file()
         assert at(root, "*") == [".autorthanc", "far"]
         doctor = [json.loads(line) for line in site.run("doctor", "--json", expect=None).stdout.splitlines()]

@@ -150,7 +150,7 @@ def test_a_file_system_that_is_away_is_said_once_and_its_return_once(site: Site,
     with site.processor():
         site.wait_states(done=1)
     log = site.log.read_text()
-    assert log.count("the spool can't be worked in") == 1, log
+    assert log.count("the spool can't be used") == 1, log
     assert log.count("the spool: all right again") == 1, log
 
 

@@ -275,9 +275,9 @@ def test_an_id_that_orthanc_made_up_reaches_no_url_and_no_path(
     }
     server = impostor(lambda path: (200, {}, json.dumps(answers[path]).encode()))
     orthanc = Orthanc(server.url, "orthanc", None)
-    with pytest.raises(OrthancFault, match="an ID that isn't one"):
+    with pytest.raises(OrthancFault, match="something that isn't an ID"):
         orthanc.resource(Level.STUDY, NOWHERE)
-    with pytest.raises(OrthancFault, match="an ID that isn't one"):
+    with pytest.raises(OrthancFault, match="something that isn't an ID"):
         orthanc.studies()
 
 

@@ -34,7 +34,7 @@ def test_status_and_doctor_say_which_folder_it_is(published: Site) -> None:
         assert (found["severity"], text in found["text"]) == ("broken", True)
         assert "findmnt" in found["fix"]
         # What has nothing to do with it goes on.
-        assert "nothing there" in published.run("list", timeout_s=60).stderr
+        assert "nothing found" in published.run("list", timeout_s=60).stderr
         assert "0 deferred markers" in published.run("flush", timeout_s=60).stderr
         assert f"{published.output} doesn't answer" in published.run("check", expect=2, timeout_s=60).stderr
         published.run("find", "nobody", expect=1, timeout_s=60)

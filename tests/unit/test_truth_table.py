@@ -125,7 +125,7 @@ ROWS: dict[str, Maker] = {
     "on a study: one series has it, the next none": only(STUDY, either(absent, it)),
     "on a study: no series has it, one another value": only(STUDY, either(absent, another)),
     "on a study: no series has any value": only(STUDY, either(absent, empty)),
-    "on a study, a patient or study tag: Orthanc's word is another one, a series' first image has it": only(
+    "on a study, a patient or study tag: Orthanc has another value, a series' first image has it": only(
         STUDY, either(another, it, own=another)
     ),
     SAME + "the series that passes the other conditions has it": only(STUDY, either(it, another)),
