@@ -75,7 +75,8 @@ class Parked:
 class Intent:
     """The publication that is about to be made: the rename to `entry.name`, and what is parked for it.
 
-    `owes` is the line that the audit log lacks once it is made; empty without an audit log.
+    `owes` is the line that the audit log lacks once it is made; empty without an audit log. `held` says which instances
+    it holds, as in the record.
     """
 
     rule: str
@@ -83,6 +84,7 @@ class Intent:
     entry: Entry
     parked: tuple[Parked, ...] = ()
     owes: Mapping[str, Any] = field(default_factory=dict)
+    held: str = ""
 
     @property
     def root(self) -> str:
@@ -151,8 +153,10 @@ class Record:
 
     `deletion` is under way. `gone` are all stored files that ever were to be deleted for a rule: they count as there
     when it is judged whether the content is what was exported, so that what is left isn't taken for something new.
-    `sealed` are the outputs, FOLDER/NAME, that may hold the only copies of them, and so are never replaced. `deleted`
-    is when the last of the resource was deleted; "" once it was seen in Orthanc since.
+    `sealed` are the outputs, FOLDER/NAME, that may hold the only copies of something, and so are never replaced.
+    `deleted` is when the last of the resource was deleted; "" once it was seen in Orthanc since.
+
+    `held` says by rule which instances were published: the first eight digits of each Orthanc ID, without a separator.
 
     `takeovers` counts the runs that others had to clear up after. Working directories are called by it, so that a
     process that was cut off, and is late, never finds what it means under a name that it knows.
@@ -171,6 +175,7 @@ class Record:
     deletion: Deletion | None = None
     gone: tuple[str, ...] = ()
     sealed: tuple[str, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
     deleted: str = ""
     takeovers: int = 0
     writer: Writer | None = None
@@ -199,9 +204,11 @@ class Record:
         """The record with this instead of what it held about the rule and the destination."""
         return replace(self, sendings={**self.sendings, rule: {**self.sendings.get(rule, {}), destination: sending}})
 
-    def with_entry(self, rule: str, entry: Entry) -> Record:
+    def with_published(self, intent: Intent) -> Record:
         """The record after the rule did its work: nothing is under way."""
-        return replace(self, entries={**self.entries, rule: entry}, intent=None, working=None)
+        entries = {**self.entries, intent.rule: intent.entry}
+        held = {**self.held, intent.rule: intent.held} if intent.held else self.held
+        return replace(self, entries=entries, held=held, intent=None, working=None).owing(intent.owes)
 
     def owing(self, line: Mapping[str, Any]) -> Record:
         """The record with one more line that the audit log lacks; the same line is owed once, an empty one never."""

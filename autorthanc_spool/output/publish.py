@@ -205,7 +205,7 @@ def _commit(record: HeldRecord, folder: RuleFolder, intent: Intent) -> tuple[str
     # A folder was renamed itself, an archive out of its folder.
     if working and folder.inode(working.name) != working.inode:
         working = None
-    done = record.now.with_entry(intent.rule, intent.entry).owing(intent.owes)
+    done = record.now.with_published(intent)
     if not working and not intent.parked:
         record.write(done)
         return ()

@@ -48,8 +48,10 @@ class Exporter:
         with output_trouble(job.rule.deliver), output.rule_folder(job.rule.folder) as folder:
             content = self.content(job)
             output.check_room(job.rule.folder, sum(one.file_size_bytes for one in job.resource.instances))
+            stays = self._seal(claim.record, folder, job)
             name = self._reserve(claim.record.now, folder, job, content)
-            return self._make(claim, job, folder, name, content)
+            outcome = self._make(claim, job, folder, name, content)
+            return replace(outcome, kept=(*stays, *outcome.kept))
 
     def _recover(self, record: HeldRecord) -> None:
         """Decide what the rule before left undecided in this run. Raises FolderMissing, OutputUnavailable."""
@@ -75,12 +77,31 @@ class Exporter:
         largest = max((one.file_size_bytes for one in job.resource.instances), default=1)
         return max(1, min(threads + self._tools.anonymiser.workers, HELD_BYTES // max(largest, 1)))
 
+    @staticmethod
+    def _seal(record: HeldRecord, folder: RuleFolder, job: PlannedJob) -> tuple[str, ...]:
+        """Keep what may be the only copy: what was published and isn't in Orthanc any more. Give where it is.
+
+        Somebody deleted it there, or Orthanc did to make room. What is there now is published beside it.
+        """
+        previous = record.now.entries.get(job.rule.name)
+        if previous is None or previous.root != job.rule.deliver:
+            return ()
+        where = f"{job.rule.folder}/{previous.name}"
+        is_there = bool(previous.name) and folder.inode(previous.name) == previous.inode
+        if not is_there or where in record.now.sealed:
+            return ()
+        if plan.has_all(job.read, previous, record.now.held.get(job.rule.name, "")):
+            return ()
+        record.write(replace(record.now, sealed=tuple(sorted({*record.now.sealed, where}))))
+        log.warning("%s: Orthanc no longer has all that %s published; that stays", record.now.key, job.rule.name)
+        return (place(previous.root, job.rule.folder, previous.name),)
+
     def _reserve(self, record: Record, folder: RuleFolder, job: PlannedJob, content: Content) -> str:
         """Find the name that belongs to the resource permanently, or make one its own."""
         key, sealed = record.key, record.sealed
         candidates = [content.name, naming.told_apart(content.name, content.identity)]
         if sealed:
-            # What came after a deletion doesn't replace what holds the deleted files.
+            # What came later doesn't replace what may be the only copy.
             later = hashlib.sha256(f"{content.identity} {len(sealed)}".encode()).hexdigest()
             candidates.append(naming.told_apart(content.name, later))
         self._reserve_folders(job.rule.folder, content.name)
@@ -161,7 +182,7 @@ class Exporter:
         )
         parked = publish.parking(folder, entry.name, previous)
         line = self._tools.audit.published(job.resource, job.rule.name, entry, product.details)
-        intent = Intent(job.rule.name, job.rule.folder, entry, parked, line)
+        intent = Intent(job.rule.name, job.rule.folder, entry, parked, line, plan.held(job.resource))
         kept = publish.publish(record, folder, intent, product.source, claim.check)
         report_kept(record.now.key, kept)
         return Outcome(

@@ -246,6 +246,8 @@ class Runner:
         self._surroundings.learn(work)
         self._destinations.learn(work)
         self._waits |= any(problem.wakes_on in _OUTSIDE for problem in work.problems)
+        if isinstance(work.stopped, OrthancUnavailable):
+            raise work.stopped
         if any(problem.wakes_on is Cause.SPOOL for problem in work.problems):
             raise SpoolUnavailable(str(work.error))
 

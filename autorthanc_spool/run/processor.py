@@ -17,7 +17,6 @@ from autorthanc_spool.core.dicom import Level, Resource
 from autorthanc_spool.core.errors import (
     Bug,
     Fate,
-    OrthancUnavailable,
     OutsideHours,
     ResourceMissing,
     RuleUnavailable,
@@ -79,7 +78,7 @@ class Processor:
     def process(self, claim: Claim) -> tuple[Item | None, Work]:
         """Work on a claim and file it; return where its marker is, None when a person took it away.
 
-        Raises OrthancUnavailable after filing, and SpoolUnavailable when it was filed without its record.
+        Raises SpoolUnavailable when it was filed without its record.
         """
         begin_s = time.monotonic()
         with ExitStack() as undo:
@@ -95,8 +94,6 @@ class Processor:
         _report(claim, work, filed, time.monotonic() - begin_s)
         if filed and filed.state is State.DONE and work.frees:
             self._spool.make_due_behind(claim.marker.key)
-        if isinstance(work.stopped, OrthancUnavailable):
-            raise work.stopped
         return filed, work
 
     def _guarded(self, claim: Claim) -> Work:

@@ -221,17 +221,18 @@ def _remove(scratch: Path) -> None:
         scratch.unlink()
 
 
+# Published into the output; a publication that was begun before its instances were noted.
+_NEWER = (("root", ""), ("held", ""))
+
+
 def _dump(record: Record) -> bytes:
     content = {"format": FORMAT, **{key: value for key, value in _content(record).items() if value}}
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _content(record: Record) -> dict[str, Any]:
-    # What is published into the output is written as it was before rules could deliver to other places.
-    return asdict(record, dict_factory=lambda pairs: {key: value for key, value in pairs if (key, value) != _IN_OUTPUT})
-
-
-_IN_OUTPUT = ("root", "")
+    # What says nothing is written as it was before there was such a key.
+    return asdict(record, dict_factory=lambda pairs: {key: value for key, value in pairs if (key, value) not in _NEWER})
 
 
 def _record(key: str, content: dict[str, Any]) -> Record:
@@ -256,6 +257,7 @@ def _record(key: str, content: dict[str, Any]) -> Record:
         deletion=Deletion(**{**deletion, "files": tuple(deletion["files"])}) if deletion else None,
         gone=tuple(content.get("gone", ())),
         sealed=tuple(content.get("sealed", ())),
+        held=content.get("held", {}),
         deleted=content.get("deleted", ""),
         takeovers=content.get("takeovers", 0),
         writer=Writer(**content["writer"]) if "writer" in content else None,
@@ -264,4 +266,5 @@ def _record(key: str, content: dict[str, Any]) -> Record:
 
 def _intent(content: dict[str, Any]) -> Intent:
     parked = tuple(Parked(**one) for one in content["parked"])
-    return Intent(content["rule"], content["folder"], Entry(**content["entry"]), parked, content.get("owes", {}))
+    entry, owes, held = Entry(**content["entry"]), content.get("owes", {}), content.get("held", "")
+    return Intent(content["rule"], content["folder"], entry, parked, owes, held)

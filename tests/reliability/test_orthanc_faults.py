@@ -1,5 +1,6 @@
 """Orthanc away, slow, wrong or damaged; studies deleted and changed under way."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -215,6 +216,10 @@ def test_an_orthanc_killed_in_mid_download_costs_no_attempt(tmp_path: Path, fres
         with site.processor():
             site.touch(study)
             wait_until(lambda: killed.hits and "markers wait until it is back" in site.log_end(), 30, "it is away")
+            (beat,) = (site.spool / "state" / "processors").glob("[!.]*.json")
+            wait_until(
+                lambda: not json.loads(beat.read_bytes()).get("marker"), 10, "nothing is in work while it is away"
+            )
             server.start()
             site.wait_states(done=1)
         assert site.records("done")[0]["attempts"] == 0

@@ -144,6 +144,42 @@ def test_a_study_that_grew_replaces_what_was_published(site: Site) -> None:
     assert site.leftovers() == []
 
 
+@pytest.mark.parametrize("action", ["DOWNLOAD", "ZIP"])
+def test_a_study_that_shrank_in_orthanc_replaces_nothing(site: Site, action: str) -> None:
+    """A person deleted it, or Orthanc made room: what was published may be the only copy."""
+    site.rule("all", Action=action)
+    study = send_and_touch(site, *datasets.make_study(series=1, instances=4))
+    site.once()
+    first = site.published("all")
+    before = [path.stat().st_ino for path in (site.output / "all").iterdir()]
+    site.orthanc.delete(f"/studies/{study}")
+    # As many as before, and none of them.
+    send_and_touch(site, *datasets.make_study(series=2, instances=4)[4:])
+    site.once()
+    assert set(first) < set(site.published("all"))
+    assert [(site.output / "all" / name).stat().st_ino for name in first] == before
+    outcomes = [record["outcomes"]["all"] for record in site.records("done")]
+    assert [one["kept"] for one in outcomes if "kept" in one] == [[f"all/{first[0]}"]]
+    # Once all is there again, what came in between is replaced by the whole; the first stays.
+    send_and_touch(site, *datasets.make_study(series=2, instances=4))
+    site.once()
+    assert len(site.published("all")) == 2
+    assert [(site.output / "all" / name).stat().st_ino for name in first] == before
+    assert site.leftovers() == []
+
+
+def test_a_rule_that_takes_less_of_a_study_replaces_what_it_published(site: Site) -> None:
+    """Orthanc still has the rest."""
+    site.rule("all")
+    study = send_and_touch(site, *datasets.make_study(series=2))
+    site.once()
+    site.rule("all", SameSeries=True, Series="matching", Tags=[{"TagName": "SeriesNumber", "Equals": "1"}])
+    site.run("enqueue", "study", study)
+    site.once()
+    assert site.published("all") == ["PAT1-FamilyPAT1-1"]
+    assert len(site.tree("all", "PAT1-FamilyPAT1-1")) == 3
+
+
 def test_what_somebody_added_to_a_published_folder_is_kept(site: Site) -> None:
     site.rule("all")
     send_and_touch(site, *datasets.make_study(series=1))
