@@ -217,9 +217,8 @@ def test_an_orthanc_killed_in_mid_download_costs_no_attempt(tmp_path: Path, fres
             site.touch(study)
             wait_until(lambda: killed.hits and "markers wait until it is back" in site.log_end(), 30, "it is away")
             (beat,) = (site.spool / "state" / "processors").glob("[!.]*.json")
-            wait_until(
-                lambda: not json.loads(beat.read_bytes()).get("marker"), 10, "nothing is in work while it is away"
-            )
+            wait_until(lambda: json.loads(beat.read_bytes())["troubles"], 30, "the heartbeat knows")
+            assert json.loads(beat.read_bytes())["marker"] is None
             server.start()
             site.wait_states(done=1)
         assert site.records("done")[0]["attempts"] == 0
