@@ -9,10 +9,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.anonymise import Anonymise, Anonymiser
+from autorthanc_spool.actions.anonymise import Anonymise
 from autorthanc_spool.actions.download import Download
 from autorthanc_spool.actions.forward import Forward
-from autorthanc_spool.actions.job import (
+from autorthanc_spool.actions.zip import Zip
+from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.outgoing.anonymiser import Anonymiser
+from autorthanc_spool.outgoing.job import (
     Action,
     ChangingAction,
     Delivery,
@@ -22,9 +25,7 @@ from autorthanc_spool.actions.job import (
     SendingAction,
     Sent,
 )
-from autorthanc_spool.actions.sources import Content, Originals
-from autorthanc_spool.actions.zip import Zip
-from autorthanc_spool.core.dicom import Resource
+from autorthanc_spool.outgoing.sources import Content, Originals
 from autorthanc_spool.rules import Kind
 
 __all__ = [

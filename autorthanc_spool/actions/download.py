@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.fetching import fetch_all
-from autorthanc_spool.actions.job import Job, Product
-from autorthanc_spool.actions.sources import Stream
 from autorthanc_spool.orthanc.storage import StoredFile
+from autorthanc_spool.outgoing.fetching import fetch_all
+from autorthanc_spool.outgoing.job import Job, Product
+from autorthanc_spool.outgoing.sources import Stream
 from autorthanc_spool.output.contents import tree_digest
 from autorthanc_spool.output.folders import output_trouble
 from autorthanc_spool.output.working import WorkingFolder

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.fetching import in_order, proven
-from autorthanc_spool.actions.job import Delivery, Job, Sent
-from autorthanc_spool.actions.sources import Originals, Proven
 from autorthanc_spool.core.dicom import Instance
 from autorthanc_spool.core.errors import DestinationUnavailable, ForwardRefused
 from autorthanc_spool.orthanc.modalities import SendingJob
+from autorthanc_spool.outgoing.fetching import in_order, proven
+from autorthanc_spool.outgoing.job import Delivery, Job, Sent
+from autorthanc_spool.outgoing.sources import Originals, Proven
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0

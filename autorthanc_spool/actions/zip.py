@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.fetching import fetch_all
-from autorthanc_spool.actions.job import Job, Product
-from autorthanc_spool.actions.placing import let_go
-from autorthanc_spool.actions.sources import Stream
 from autorthanc_spool.core.errors import ArchiveDamaged
 from autorthanc_spool.core.outcome import ARCHIVE_BYTES, ARCHIVE_MD5
 from autorthanc_spool.disk import archive, writeback
 from autorthanc_spool.disk.archive import ArchiveWriter, Packer
+from autorthanc_spool.outgoing.fetching import fetch_all
+from autorthanc_spool.outgoing.job import Job, Product
+from autorthanc_spool.outgoing.placing import let_go
+from autorthanc_spool.outgoing.sources import Stream
 from autorthanc_spool.output.contents import CHUNK_BYTES, Delivered, archive_digest
 from autorthanc_spool.output.folders import output_trouble
 from autorthanc_spool.output.working import WorkingFolder

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.commands.options import examples, with_settings
 from autorthanc_spool.commands.pixels import missing
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Level
@@ -20,6 +19,7 @@ from autorthanc_spool.deidentify.errors import DeidentificationError
 from autorthanc_spool.deidentify.key import Key
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.deidentify.region_files import RegionFiles
+from autorthanc_spool.outgoing.sources import Originals
 from autorthanc_spool.rules import AnonymiseOptions, Rule
 from autorthanc_spool.run import access, loose_files, wiring
 from autorthanc_spool.run import draft as drafts

@@ -8,11 +8,11 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 
 from autorthanc_spool.actions import Job, Product, publishing_action, source
-from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.errors import ClaimLost, OutputConflict, StillArriving, Unavailable
 from autorthanc_spool.core.outcome import PSEUDONYM, PSEUDONYM_KEY, Outcome, Word
 from autorthanc_spool.core.record import Entry, Intent, Record, Working, place
+from autorthanc_spool.outgoing.sources import Content, Originals
 from autorthanc_spool.output import publish
 from autorthanc_spool.output.folders import RuleFolder, output_trouble
 from autorthanc_spool.output.working import working_name

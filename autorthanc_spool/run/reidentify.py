@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from autorthanc_spool.actions.issuers import issuers_of_files, issuers_of_series
-from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import ResourceMissing, SpoolError, UsageError
 from autorthanc_spool.deidentify.key import Key
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.outgoing.issuers import issuers_of_files, issuers_of_series
+from autorthanc_spool.outgoing.keyring import Keyring
 from autorthanc_spool.rules import AnonymiseOptions
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools

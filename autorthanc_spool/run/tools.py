@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from autorthanc_spool.actions.anonymise import Anonymiser
 from autorthanc_spool.core.marker import TIME_FORMAT
 from autorthanc_spool.core.pulse import Pulse
 from autorthanc_spool.disk.mounts import Roots
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.storage import Storage
+from autorthanc_spool.outgoing.anonymiser import Anonymiser
 from autorthanc_spool.output.places import Places
 from autorthanc_spool.run.rulebook import Rulebook
 from autorthanc_spool.settings import Settings, owners

@@ -18,9 +18,6 @@ from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any
 
-from autorthanc_spool.actions.anonymise import Anonymiser
-from autorthanc_spool.actions.issuers import Issuers
-from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.errors import (
     FolderMissing,
@@ -48,6 +45,9 @@ from autorthanc_spool.monitor.statistics import Statistics
 from autorthanc_spool.monitor.systemd import NO_MANAGER, Manager, Systemd
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.storage import Storage
+from autorthanc_spool.outgoing.anonymiser import Anonymiser
+from autorthanc_spool.outgoing.issuers import Issuers
+from autorthanc_spool.outgoing.keyring import Keyring
 from autorthanc_spool.output.folders import Output
 from autorthanc_spool.output.places import Places
 from autorthanc_spool.output.rights import Rights

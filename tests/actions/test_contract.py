@@ -20,11 +20,11 @@ from autorthanc_spool.actions import (
     SendingAction,
     Sent,
 )
-from autorthanc_spool.actions.sources import Originals, Stream
 from autorthanc_spool.core.dicom import Instance, Level
 from autorthanc_spool.core.errors import DestinationUnavailable, InstanceError, Interrupted, UnknownModality
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.modalities import Modalities
+from autorthanc_spool.outgoing.sources import Originals, Stream
 from autorthanc_spool.output.folders import Output
 from autorthanc_spool.output.rights import Rights
 from tests.helpers import crash, datasets, trees

@@ -19,7 +19,7 @@ PACKAGE = Path(autorthanc_spool.__file__).parent
 # Publishes a folder with the first file alone.
 PUBLISHING = """
 from autorthanc_spool import rules
-from autorthanc_spool.actions.job import Job, Product
+from autorthanc_spool.outgoing.job import Job, Product
 from autorthanc_spool.output.contents import Delivered, tree_digest
 from autorthanc_spool.output.working import WorkingFolder
 
@@ -46,7 +46,7 @@ class Added:
 # Changes what leaves: everything is withheld but one file.
 CHANGING = """
 from autorthanc_spool import rules
-from autorthanc_spool.actions.sources import Content, Originals
+from autorthanc_spool.outgoing.sources import Content, Originals
 
 
 class Added:

@@ -11,12 +11,12 @@ import pytest
 from autorthanc_spool import rules
 from autorthanc_spool.actions import Job, Product
 from autorthanc_spool.actions.download import Download
-from autorthanc_spool.actions.fetching import in_order
-from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.core.dicom import Instance, Level
 from autorthanc_spool.core.errors import InstanceError, Interrupted
 from autorthanc_spool.core.template import Template, Value
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.outgoing.fetching import in_order
+from autorthanc_spool.outgoing.sources import Originals
 from autorthanc_spool.output.folders import Output
 from autorthanc_spool.output.rights import Rights
 from tests.helpers import datasets

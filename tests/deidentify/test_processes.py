@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core.errors import KeyUnavailable
 from autorthanc_spool.core.pulse import Pulse
 from autorthanc_spool.deidentify import redaction
@@ -19,6 +18,7 @@ from autorthanc_spool.deidentify.file import Deidentified, Held
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.profile import Profile
 from autorthanc_spool.deidentify.worker import Recipe
+from autorthanc_spool.outgoing.keyring import Keyring
 from autorthanc_spool.rules import AnonymiseOptions
 from autorthanc_spool.spool.spool import Spool
 from tests.deidentify.make import KEY, anonymised

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.core import marker
 from autorthanc_spool.core.errors import Cause, KeyUnavailable, MarkerError
 from autorthanc_spool.core.outcome import Problem
+from autorthanc_spool.outgoing.keyring import Keyring
 from autorthanc_spool.run.first_contact import Baseline
 from autorthanc_spool.run.prune import _Memory
 from autorthanc_spool.spool.ledger import Ledger, key_folder

@@ -12,13 +12,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Protocol
 
-from autorthanc_spool.actions.job import Job
-from autorthanc_spool.actions.sources import Stream
 from autorthanc_spool.core.dicom import Instance
 from autorthanc_spool.core.places import Places
 from autorthanc_spool.orthanc.hidden import head_and_texts
 from autorthanc_spool.orthanc.storage import StoredFile
 from autorthanc_spool.orthanc.transfer import Transfer
+from autorthanc_spool.outgoing.job import Job
+from autorthanc_spool.outgoing.sources import Stream
 
 Opened = tuple[str, Stream]
 

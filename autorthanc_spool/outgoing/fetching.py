@@ -7,10 +7,10 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TypeVar
 
-from autorthanc_spool.actions.job import Job
-from autorthanc_spool.actions.placing import placing
-from autorthanc_spool.actions.sources import Digest, Proven, Stream
 from autorthanc_spool.core.dicom import Instance
+from autorthanc_spool.outgoing.job import Job
+from autorthanc_spool.outgoing.placing import placing
+from autorthanc_spool.outgoing.sources import Digest, Proven, Stream
 from autorthanc_spool.output.contents import Delivered
 
 T = TypeVar("T")

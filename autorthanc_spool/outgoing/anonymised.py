@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autorthanc_spool.actions.sources import Originals
 from autorthanc_spool.core import naming
 from autorthanc_spool.core.dicom import Instance, Level, Resource
 from autorthanc_spool.core.errors import EverythingWithheld, ResourceMissing
@@ -45,6 +44,7 @@ from autorthanc_spool.deidentify.output import Made
 from autorthanc_spool.deidentify.pool import Pool
 from autorthanc_spool.deidentify.worker import Recipe
 from autorthanc_spool.orthanc.hidden import head_and_texts
+from autorthanc_spool.outgoing.sources import Originals
 
 # Small enough to be written while the next one is digested.
 CHUNK_BYTES = 1024 * 1024

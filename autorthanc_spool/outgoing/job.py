@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from autorthanc_spool import rules
-from autorthanc_spool.actions.anonymise import Anonymiser
-from autorthanc_spool.actions.sources import Content, Originals
 from autorthanc_spool.core.dicom import Resource
 from autorthanc_spool.core.errors import Interrupted
 from autorthanc_spool.core.pulse import Pulse, no_pulse
 from autorthanc_spool.orthanc.modalities import Modalities
+from autorthanc_spool.outgoing.anonymiser import Anonymiser
+from autorthanc_spool.outgoing.sources import Content, Originals
 from autorthanc_spool.output.contents import Delivered
 from autorthanc_spool.output.working import WorkingFolder
 

@@ -1,0 +1,1 @@
+"""What leaves: stored files as they are or anonymised, where from, and under which names."""
