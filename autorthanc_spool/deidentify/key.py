@@ -11,7 +11,7 @@ import hmac
 import os
 import re
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Key:
         object.__setattr__(self, "id", digest[:KEY_ID_DIGITS])
 
 
-def open_key(path: Path, recorded: Collection[str], random: Callable[[int], bytes] = os.urandom) -> Key:
+def open_key(path: Path, recorded: Collection[str]) -> Key:
     """Read the key, or make it when `recorded`, the key ids that records name, is empty.
 
     Raises KeyUnavailable when the key is missing, isn't the recorded one, or others may read it.
@@ -53,7 +53,7 @@ def open_key(path: Path, recorded: Collection[str], random: Callable[[int], byte
                 f"the pseudonym key {path} is missing, and earlier outputs were made with it; "
                 f"restore it from your backup (key id {_listed(recorded)})"
             ) from None
-        key = _make(path, random)
+        key = _make(path)
     if recorded and key.id not in recorded:
         raise KeyUnavailable(
             f"{path} holds another pseudonym key (key id {key.id}) than earlier outputs were made with "
@@ -83,8 +83,8 @@ def _read(path: Path) -> Key:
     return Key(bytes.fromhex(found[1].decode()))
 
 
-def _make(path: Path, random: Callable[[int], bytes]) -> Key:
-    key = Key(random(KEY_BYTES))
+def _make(path: Path) -> Key:
+    key = Key(os.urandom(KEY_BYTES))
     temporary = path.with_name(durable.own_name(path.name))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

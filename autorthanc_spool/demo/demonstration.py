@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -40,7 +40,7 @@ LOG_LINES = 60
 _PUBLISHED = Stop("the study was published, and its record filed")
 
 
-def demo(keep: bool, environ: Mapping[str, str] = os.environ) -> int:
+def demo(keep: bool) -> int:
     """Show the main job and clean up; with `keep`, leave the folder in place. Gives the exit code.
 
     Raises SettingsError when Orthanc isn't installed.
@@ -48,7 +48,7 @@ def demo(keep: bool, environ: Mapping[str, str] = os.environ) -> int:
     console = Console(soft_wrap=True, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="autorthanc-demo-"))
     try:
-        return _show(folder, environ, console)
+        return _show(folder, console)
     finally:
         if keep:
             console.print(f"\nEverything is left in {folder}: look around, then remove it.")
@@ -77,9 +77,9 @@ def make_site(folder: Path) -> Settings:
     return settings
 
 
-def _show(folder: Path, environ: Mapping[str, str], console: Console) -> int:
+def _show(folder: Path, console: Console) -> int:
     settings = make_site(folder)
-    program = preflight.check(settings, environ)
+    program = preflight.check(settings, os.environ)
     events: Events = SimpleQueue()
     logs = Logs()
     story = Story(
@@ -89,7 +89,7 @@ def _show(folder: Path, environ: Mapping[str, str], console: Console) -> int:
     with (
         stop_signals(events),
         _deadline(events),
-        Pair(settings, environ, events, logs) as pair,
+        Pair(settings, os.environ, events, logs) as pair,
         story.listening(),
     ):
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -43,17 +43,12 @@ class Usage:
     delivered_free_bytes: Mapping[str, int | None]
 
 
-def usage(
-    spool: Path, output: Path, delivered: Iterable[str] = (), moment: Callable[[], float] = time.monotonic
-) -> Usage:
-    """Look through the spool, and at the room in the output and in what rules deliver to.
-
-    `moment` is a clock, in seconds.
-    """
+def usage(spool: Path, output: Path, delivered: Iterable[str] = ()) -> Usage:
+    """Look through the spool, and at the room in the output and in what rules deliver to."""
     return Usage(
-        done=_heap(spool / "done", moment),
-        ledger=_heap(spool / "ledger", moment),
-        tmp=_heap(spool / "tmp", moment),
+        done=_heap(spool / "done"),
+        ledger=_heap(spool / "ledger"),
+        tmp=_heap(spool / "tmp"),
         spool_free_bytes=free_bytes(spool),
         output_free_bytes=free_bytes(output),
         delivered_free_bytes={root: free_bytes(Path(root)) for root in delivered},
@@ -68,14 +63,14 @@ def free_bytes(folder: Path) -> int | None:
         return None
 
 
-def _heap(folder: Path, moment: Callable[[], float]) -> Heap:
-    enough_s = moment() + LOOKING_S
+def _heap(folder: Path) -> Heap:
+    enough_s = time.monotonic() + LOOKING_S
     # Of the folders that were looked into, and of the others, how large they are themselves.
     known_bytes = unknown_bytes = files = size_bytes = 0
     for place in (folder, *_folders(folder)):
         with suppress(FileNotFoundError):
             own_bytes = place.stat().st_size
-            if known_bytes and moment() > enough_s:
+            if known_bytes and time.monotonic() > enough_s:
                 unknown_bytes += own_bytes
                 continue
             found = _files(place)

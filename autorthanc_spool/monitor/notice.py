@@ -68,17 +68,16 @@ class Notices(Observer):
 
     needs_spool = True
 
-    def __init__(self, watched: Watched, targets: tuple[Target, ...], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, watched: Watched, targets: tuple[Target, ...]) -> None:
         self._watched = watched
         self._targets = targets
-        self._clock = clock
-        self._directories = Directories(watched.spool, clock)
+        self._directories = Directories(watched.spool, time.time)
         self._changes: deque[tuple[str, str | None]] = deque(maxlen=MOST_CHANGES)
         self._current: dict[str, str] = {}
         self._has_looked = False
         self._role = Role(watched.spool / "locks", "notices")
         self._tells = False
-        self._outbox = Outbox(watched.spool / "state" / "notices.json", targets, clock)
+        self._outbox = Outbox(watched.spool / "state" / "notices.json", targets, time.time)
         self._next_s = {"look": 0.0, "output": 0.0}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
@@ -182,7 +181,7 @@ class Notices(Observer):
         return (kinds[0] if kinds else "unknown"), marker.key
 
     def _waiting(self) -> dict[str, str]:
-        now_s, age_s = self._clock(), self._watched.alert_age_s
+        now_s, age_s = time.time(), self._watched.alert_age_s
         oldest: dict[str, float] = {}
         counts: Counter[str] = Counter()
         for state in (State.INCOMING, State.DEFERRED):
@@ -241,7 +240,7 @@ class Notices(Observer):
                 with suppress(FileNotFoundError):
                     status = path.lstat()
                     # Publishing is a rename, which sets this time.
-                    if self._clock() - status.st_ctime >= self._watched.uncollected_after_s:
+                    if time.time() - status.st_ctime >= self._watched.uncollected_after_s:
                         yield f"{place}{folder.name} {owner}", Found(str(status.st_ino), folder.name, owner)
 
     def _published(self, rule: Path, folder: Path) -> Iterator[tuple[str, Path]]:

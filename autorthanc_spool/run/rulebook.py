@@ -85,7 +85,6 @@ class Rulebook:
         folder_name: Callable[[str], str] = str,
         *,
         keeps: bool = True,
-        clock: Callable[[], float] = time.time,
         refuses: Refuses | None = None,
     ) -> None:
         self._refuses = refuses
@@ -93,7 +92,6 @@ class Rulebook:
         self._kept = _Kept(kept)
         self._folder_name = folder_name
         self._keeps = keeps
-        self._clock = clock
         self._readings: dict[str, _Reading] = {}
 
     def read(self) -> RuleSet:
@@ -165,7 +163,7 @@ class Rulebook:
         if before and before.signature == signature:
             return before
         data = stream.read(MAX_BYTES + 1)
-        has_rested = abs(self._clock() - max(status.st_mtime, status.st_ctime)) >= REST_S
+        has_rested = abs(time.time() - max(status.st_mtime, status.st_ctime)) >= REST_S
         outcome = before.outcome if before and before.data == data else self._parsed(name, data)
         return _Reading(outcome, data, signature if has_rested else None)
 
@@ -193,7 +191,7 @@ class Rulebook:
 
     def _missing(self, names: set[str]) -> dict[str, RuleError]:
         """Count files that are gone as broken until the folder has rested; then they are forgotten."""
-        if abs(self._clock() - self._changed_s()) >= REST_S:
+        if abs(time.time() - self._changed_s()) >= REST_S:
             for name in names if self._keeps else ():
                 self._kept.forget(name, self._folder)
             return {}
@@ -213,7 +211,7 @@ class Rulebook:
             ) from None
 
     def _keep(self, outcomes: Mapping[str, Rule | RuleError]) -> None:
-        self._kept.sweep(self._clock())
+        self._kept.sweep(time.time())
         for name, outcome in outcomes.items():
             if isinstance(outcome, Rule):
                 self._kept.keep(name, self._readings[name].data)

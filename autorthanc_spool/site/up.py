@@ -38,13 +38,14 @@ PATIENCE_S = 30.0
 NOTICE_INTERVAL_S = 15.0
 
 
-def up(settings: Settings, *, environ: Mapping[str, str] = os.environ, output: TextIO | None = None) -> int:
-    """Run until Ctrl-C, SIGTERM, or the end of either; give the exit code. `environ` is that of the children.
+def up(settings: Settings) -> int:
+    """Run until Ctrl-C, SIGTERM, or the end of either; give the exit code.
 
     Raises SettingsError before anything is started or written.
     """
+    environ = os.environ
     program = preflight.check(settings, environ)
-    log = Log(output or sys.stdout)
+    log = Log(sys.stdout)
     for sentence in notes(settings):
         log.say(sentence)
     settings = on_this_machine(settings)
