@@ -89,17 +89,18 @@ ENVIRONMENT_READERS = {
 }
 
 
-# The keys of what a record keeps of a rule's work and its errors: `core.outcome` and `core.marker` spell them.
+# The keys of what a record keeps of a rule's work and its errors: `core.outcome`,
+# `core.marker` and `core.record` spell them.
 RECORD_KEYS = {
     "outcome", "outcomes", "md5sums", "kept", "committed", "deleted_from_orthanc", "needed_bytes", "last_update",
     "waits_for", "traceback", "deferrals", "deaths", "attempts", "filed", "pseudonym_key", "withheld", "emptied",
     "private_removed", "private_cleaned", "cut_from_pixels", "blacked_out", "archive_bytes", "archive_md5",
+    "superseded_by", "takeovers", "sealed", "owed", "owes",
 }  # fmt: skip
 
 # Who uses such a word in a text of its own.
 OTHER_TEXTS = {
     ("spool.audit", "outcome"): "a line of the audit log, which has a format of its own",
-    ("spool.ledger", "last_update"): "a record of the ledger, which only this module reads and writes",
     ("commands.list", "attempts"): "what `list --json` prints",
     ("commands.list", "outcomes"): "what `list --json` prints",
     ("commands.replay", "last_update"): "what `replay --json` prints",

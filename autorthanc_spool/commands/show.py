@@ -125,10 +125,10 @@ def story(spool: Spool, item: Item) -> list[str]:
     tail = [f"why: {_reason(found.error)}"] if found.error else []
     tail += [f"tried: {found.attempts} times"] if found.attempts else []
     tail += [f"processes that died while working on it: {found.deaths}"] if found.deaths else []
-    tail += [f"done by {shown(str(found.extra['superseded_by']))}"] if "superseded_by" in found.extra else []
+    tail += [f"done by {shown(found.superseded_by)}"] if found.superseded_by else []
     tail += ["next: " + _NEXT[item.state].format(name=name)]
     rules = [line for rule, outcome in found.outcomes.items() for line in _outcome_lines(rule, outcome, found.error)]
-    if item.state is State.DONE and not found.outcomes and "superseded_by" not in found.extra:
+    if item.state is State.DONE and not found.outcomes and not found.superseded_by:
         rules = [f"no rule matches: `autorthanc-spool explain {found.level} {found.resource_id}` says why"]
     room = MOST_LINES - len(head) - len(tail)
     if len(rules) > room:

@@ -19,7 +19,6 @@ from rich.text import Text
 from autorthanc_spool.commands.views import describe, echo_json, plain_console
 from autorthanc_spool.core import marker
 from autorthanc_spool.core.errors import MarkerError, SpoolError
-from autorthanc_spool.core.outcome import WITHHELD
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk.usage import Usage, usage
 from autorthanc_spool.monitor import shape
@@ -42,7 +41,6 @@ from autorthanc_spool.spool.spool import Spool
 
 # For so long the records of the day are read.
 READING_S = 0.15
-_WITHHELD = f'"{WITHHELD}"'.encode()
 
 _MEANING = {
     State.INCOMING: "to do",
@@ -142,8 +140,7 @@ def _withheld_today(spool: Spool) -> int:
                 break
             with suppress(MarkerError, OSError):
                 data = Path(entry.path).read_bytes()
-                # Of most records, this is all that has to be looked at.
-                outcomes = marker.parse(entry.name, data).outcomes if _WITHHELD in data else {}
+                outcomes = marker.parse(entry.name, data).outcomes if marker.may_withhold(data) else {}
                 count += sum(outcome.withheld for outcome in outcomes.values())
     return count
 

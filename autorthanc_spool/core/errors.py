@@ -62,7 +62,7 @@ nothing else decides by class. A text says what happened and how to fix it, and 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -375,17 +375,14 @@ class Bug(SpoolError):
         )
 
 
+def _kinds(error: type[SpoolError]) -> Iterator[type[SpoolError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from _kinds(kind)
+
+
 # What markers wait for, by the name of the error's class that their records keep.
 WAKES_ON: Mapping[str, Cause] = MappingProxyType(
     # What version 0.1 called RulesUnavailable.
-    {"Unavailable": Cause.RULES}
-    | {
-        error.__name__: error.wakes_on
-        for error in (
-            AuditUnavailable, DeletionWaits, FolderMissing, KeyUnavailable, OutputUnavailable, OutsideHours,
-            PatientNotListed, PixelRegionsInvalid, PseudonymTableInvalid, RulesUnavailable, RuleUnavailable,
-            SpoolUnavailable,
-        )
-        if error.wakes_on
-    }
-)  # fmt: skip
+    {"Unavailable": Cause.RULES} | {kind.__name__: kind.wakes_on for kind in _kinds(SpoolError) if kind.wakes_on}
+)

@@ -17,6 +17,7 @@ from typing import Any
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Level, resource_key
 from autorthanc_spool.core.errors import MarkerError
 from autorthanc_spool.core.outcome import (
+    WITHHELD,
     Outcome,
     Problem,
     outcomes_content,
@@ -39,7 +40,8 @@ _EVENTS = {Level.STUDY: "StableStudy", Level.SERIES: "StableSeries"}
 # Whoever writes a marker with one of these wakes the processor up; any other source is a person who wants it done.
 _WAKE_UPS = {"lua", "reconcile", "replay"}
 _OWN_KEYS = {"format", "event", "level", "id", "source", "time", "rules"}
-_RECORD_KEYS = {"attempts", "deferrals", "deaths", "error", "outcomes", "filed"}
+_RECORD_KEYS = {"attempts", "deferrals", "deaths", "error", "outcomes", "filed", "superseded_by"}
+_WITHHELD = f'"{WITHHELD}"'.encode()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Marker:
     error: Problem | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     filed: Mapping[str, Any] | None = None
+    superseded_by: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,6 +78,11 @@ class Marker:
         """The state that it was filed in last."""
         path = str((self.filed or {}).get("path", ""))
         return next((state for state in State if path.startswith(f"{state}/")), None)
+
+    @property
+    def filed_time(self) -> str:
+        """When it was filed last, as markers spell times; "" when it doesn't say."""
+        return str((self.filed or {}).get("time", ""))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -173,6 +181,7 @@ def parse(name: str, data: bytes) -> Marker:
         error=read_problem(content.get("error")),
         outcomes=read_outcomes(content.get("outcomes")),
         filed=filed if isinstance(filed, dict) else None,
+        superseded_by=str(content.get("superseded_by", "")),
         extra={key: value for key, value in content.items() if key not in _OWN_KEYS | _RECORD_KEYS},
     )
 
@@ -187,6 +196,7 @@ def dump(marker: Marker) -> bytes:
     if marker.rules is not None:
         content["rules"] = list(marker.rules)
     content |= marker.extra
+    content |= {"superseded_by": marker.superseded_by} if marker.superseded_by else {}
     if marker.filed is not None:
         content |= {"filed": marker.filed, "attempts": marker.attempts}
         content |= {key: value for key in ("deferrals", "deaths") if (value := getattr(marker, key))}
@@ -203,6 +213,11 @@ def record(result: Marker | Rejected, filed: Mapping[str, str]) -> bytes | None:
 def _encoded(content: Mapping[str, Any]) -> bytes:
     # A file name may hold bytes that aren't UTF-8: written as an escape of JSON, they are read back as they were.
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
+def may_withhold(data: bytes) -> bool:
+    """Whether a record may say that something was withheld; of most, this is all that has to be looked at."""
+    return _WITHHELD in data
 
 
 def filed_path(data: bytes) -> str:

@@ -1,10 +1,13 @@
-"""What the ledger knows about a study or series: pure values; `ledger` reads and writes them."""
+"""What the ledger knows about a study or series: pure values, and their text; `ledger` reads and writes the files."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -234,3 +237,55 @@ def place(root: str, folder: str, name: str) -> str:
 
 def _is_asked(rule: str, rules: tuple[str, ...] | None) -> bool:
     return rules is None or rule in rules
+
+
+# Published into the output; a publication that was begun before its instances were noted.
+_NEWER = (("root", ""), ("held", ""))
+
+
+def dump(record: Record) -> bytes:
+    """Write a record as JSON, for `cat`; what is empty is left out."""
+    content = {"format": FORMAT, **{key: value for key, value in _content(record).items() if value}}
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _content(record: Record) -> dict[str, Any]:
+    # What says nothing is written as it was before there was such a key.
+    return asdict(record, dict_factory=lambda pairs: {key: value for key, value in pairs if (key, value) not in _NEWER})
+
+
+def parse(key: str, data: bytes) -> Record:
+    """Read a record. Raises ValueError, TypeError, KeyError or AttributeError when it isn't one, or another's."""
+    content = json.loads(data)
+    if content["format"] != FORMAT or content["key"] != key:
+        raise ValueError(key)
+    seen, intent, working = content.get("seen"), content.get("intent"), content.get("working")
+    deletion, aside = content.get("deletion"), content.get("aside")
+    return Record(
+        key=key,
+        seen=Seen(seen["last_update"], tuple(seen["series"])) if seen else None,
+        entries={rule: Entry(**entry) for rule, entry in content.get("entries", {}).items()},
+        intent=_intent(intent) if intent else None,
+        working=Working(**working) if working else None,
+        left=tuple(Working(**one) for one in content.get("left", ())),
+        aside=Aside(**aside) if aside else None,
+        refused=content.get("refused", ""),
+        sendings={
+            rule: {name: Sending(**{**one, "missing": tuple(one.get("missing", ()))}) for name, one in sent.items()}
+            for rule, sent in content.get("sendings", {}).items()
+        },
+        owed=tuple(content.get("owed", ())),
+        deletion=Deletion(**{**deletion, "files": tuple(deletion["files"])}) if deletion else None,
+        gone=tuple(content.get("gone", ())),
+        sealed=tuple(content.get("sealed", ())),
+        held=content.get("held", {}),
+        deleted=content.get("deleted", ""),
+        takeovers=content.get("takeovers", 0),
+        writer=Writer(**content["writer"]) if "writer" in content else None,
+    )
+
+
+def _intent(content: dict[str, Any]) -> Intent:
+    parked = tuple(Parked(**one) for one in content["parked"])
+    entry, owes, held = Entry(**content["entry"]), content.get("owes", {}), content.get("held", "")
+    return Intent(content["rule"], content["folder"], entry, parked, owes, held)

@@ -44,7 +44,7 @@ def kinds_of(marker: Marker) -> set[str]:
 
 def last_time(marker: Marker) -> str:
     """When it was filed, else when it was written, as markers spell times; "" when it doesn't say."""
-    return str((marker.filed or {}).get("time", "")) or marker.time
+    return marker.filed_time or marker.time
 
 
 def _problems(marker: Marker) -> Iterator[Problem]:

@@ -147,8 +147,7 @@ class Directories:
 
     def _filed_after(self, item: Item, time_s: float) -> bool:
         with suppress(FileNotFoundError, MarkerError):
-            filed = self.read(item).filed or {}
-            return str(filed.get("time", "")) > utc(time_s)
+            return self.read(item).filed_time > utc(time_s)
         return False
 
     def is_resting(self) -> bool:

@@ -22,22 +22,19 @@ However late that rename comes: either it was made before the other one looked, 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import socket
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from autorthanc_spool.core.errors import ClaimLost, SpoolError, SpoolUnavailable
 from autorthanc_spool.core.pulse import Pulse, no_pulse
-from autorthanc_spool.core.record import Aside, Deletion, Entry, Intent, Parked, Record, Seen, Sending, Working, Writer
+from autorthanc_spool.core.record import Record, Writer, dump, parse
 from autorthanc_spool.disk import durable
 
-FORMAT = 1
 _FOLDER = "folder"
 
 
@@ -60,7 +57,7 @@ class Ledger:
         try:
             with _spool_trouble():
                 data = _bytes_of(path)
-            return _record(key, json.loads(data)) if data is not None else Record(key)
+            return parse(key, data) if data is not None else Record(key)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise LedgerError(
                 f"the ledger's record ledger/{key_folder(key)}/{key}.json can't be understood; move it away to have "
@@ -85,7 +82,7 @@ class Ledger:
                 if not folder.is_dir():
                     folder.mkdir(mode=0o750, exist_ok=True)
                     durable.sync_directory(self._folder)
-            durable.create(scratch, _dump(record), mode=0o640)
+            durable.create(scratch, dump(record), mode=0o640)
             with ExitStack() as undo:
                 undo.callback(_remove, scratch)
                 check()
@@ -219,52 +216,3 @@ def _remove(scratch: Path) -> None:
     # Where it can't be removed now, whoever begins next does it.
     with suppress(OSError):
         scratch.unlink()
-
-
-# Published into the output; a publication that was begun before its instances were noted.
-_NEWER = (("root", ""), ("held", ""))
-
-
-def _dump(record: Record) -> bytes:
-    content = {"format": FORMAT, **{key: value for key, value in _content(record).items() if value}}
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _content(record: Record) -> dict[str, Any]:
-    # What says nothing is written as it was before there was such a key.
-    return asdict(record, dict_factory=lambda pairs: {key: value for key, value in pairs if (key, value) not in _NEWER})
-
-
-def _record(key: str, content: dict[str, Any]) -> Record:
-    if content["format"] != FORMAT or content["key"] != key:
-        raise ValueError(key)
-    seen, intent, working = content.get("seen"), content.get("intent"), content.get("working")
-    deletion, aside = content.get("deletion"), content.get("aside")
-    return Record(
-        key=key,
-        seen=Seen(seen["last_update"], tuple(seen["series"])) if seen else None,
-        entries={rule: Entry(**entry) for rule, entry in content.get("entries", {}).items()},
-        intent=_intent(intent) if intent else None,
-        working=Working(**working) if working else None,
-        left=tuple(Working(**one) for one in content.get("left", ())),
-        aside=Aside(**aside) if aside else None,
-        refused=content.get("refused", ""),
-        sendings={
-            rule: {name: Sending(**{**one, "missing": tuple(one.get("missing", ()))}) for name, one in sent.items()}
-            for rule, sent in content.get("sendings", {}).items()
-        },
-        owed=tuple(content.get("owed", ())),
-        deletion=Deletion(**{**deletion, "files": tuple(deletion["files"])}) if deletion else None,
-        gone=tuple(content.get("gone", ())),
-        sealed=tuple(content.get("sealed", ())),
-        held=content.get("held", {}),
-        deleted=content.get("deleted", ""),
-        takeovers=content.get("takeovers", 0),
-        writer=Writer(**content["writer"]) if "writer" in content else None,
-    )
-
-
-def _intent(content: dict[str, Any]) -> Intent:
-    parked = tuple(Parked(**one) for one in content["parked"])
-    entry, owes, held = Entry(**content["entry"]), content.get("owes", {}), content.get("held", "")
-    return Intent(content["rule"], content["folder"], entry, parked, owes, held)

@@ -364,7 +364,7 @@ class Spool:
     def _supersede(self, item: Item, claim: Claim) -> None:
         with suppress(FileNotFoundError, MarkerError):
             found = self.directories.read(item)
-            record = replace(found, error=None, outcomes={}, extra={**found.extra, "superseded_by": claim.item.name})
+            record = replace(found, error=None, outcomes={}, superseded_by=claim.item.name)
             self._filing.file(item, Event.SUPERSEDE, record)
 
     def _recover(self, item: Item) -> bool:
