@@ -182,11 +182,11 @@ _SHOWN_ELSEWHERE = {Kind.NOT_RUNNING, Kind.DIED, Kind.ORTHANC, Kind.PAUSED, Kind
 def _processor_lines(facts: Facts) -> Iterator[Text]:
     for one in facts.processors:
         if not one.is_alive:
-            yield Text(f"processor  {one.name} DIED{_in_work(one)}", style="red")
+            yield Text(f"processor  {one.name} DIED{one.at_work}", style="red")
         else:
             looked = "no look yet" if one.looked_s is None else f"last look {span(one.looked_s)} ago"
             state = "" if is_at_work(one) else f", SILENT for {span(one.silent_s)}"
-            text = f"processor  {one.name}, version {one.version}, since {one.since}, {looked}{state}{_in_work(one)}"
+            text = f"processor  {one.name}, version {one.version}, since {one.since}, {looked}{state}{one.at_work}"
             yield Text(text, style="bold red" if state else "")
     if not any(one.is_alive for one in facts.processors):
         yield Text(f"processor  NOT RUNNING; {START}", style="bold red")
@@ -194,10 +194,6 @@ def _processor_lines(facts: Facts) -> Iterator[Text]:
         reason = f": {facts.pause.reason}" if facts.pause.reason else ""
         age = span(facts.pause.age_s)
         yield Text(f"PAUSED     for {age}{reason}; `autorthanc-spool resume` lets it go on", style="bold yellow")
-
-
-def _in_work(one: Processor) -> str:
-    return f", with {one.marker} being worked on since {one.marker_since}" if one.marker else ""
 
 
 def _answer(facts: Facts) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autorthanc_spool.core.errors import PatientNotListed, PseudonymTableInvalid
+from autorthanc_spool.disk import durable
 
 COLUMNS = ("PatientID", "Pseudonym")
 
@@ -34,7 +35,7 @@ class PseudonymTables:
         path = self._folder / name
         try:
             with path.open("rb") as stream:
-                found = _signature(os.fstat(stream.fileno()))
+                found = durable.signature(os.fstat(stream.fileno()))
                 before = self._read.get(name)
                 if before and before[0] == found:
                     return before[1]
@@ -52,13 +53,9 @@ class PseudonymTables:
 def signature(path: Path) -> tuple[int, ...]:
     """What changes when a file does; empty while it can't be looked at."""
     try:
-        return _signature(path.stat())
+        return durable.signature(path.stat())
     except OSError:
         return ()
-
-
-def _signature(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from autorthanc_spool.core.errors import PixelRegionsInvalid
+from autorthanc_spool.disk import durable
 from autorthanc_spool.rules import MAX_BYTES, Problem, RuleError
 from autorthanc_spool.rules.pixel_regions import FOLDER, PixelRegions, parse_regions
 
@@ -56,7 +56,7 @@ class RegionFiles:
     def signature(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """What changes when one of the files does."""
         try:
-            return tuple(sorted((path.name, _signature(path.stat())) for path in self._folder.iterdir()))
+            return tuple(sorted((path.name, durable.signature(path.stat())) for path in self._folder.iterdir()))
         except OSError:
             return ()
 
@@ -81,10 +81,6 @@ def read_regions(name: str, data: bytes) -> PixelRegions | RuleError:
         return parse_regions(name.removesuffix(_SUFFIX), data)
     except RuleError as error:
         return error
-
-
-def _signature(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
 
 
 def _error(name: str, found: str, expected: str, hint: str) -> RuleError:

@@ -38,6 +38,11 @@ def own_name(name: str) -> str:
     return f".{host}-{os.getpid()}-{name[:200]}"
 
 
+def signature(status: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file does."""
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
 def sync_directory(directory: Path | int) -> None:
     """Make the names in a directory durable; takes a path or an open descriptor."""
     if isinstance(directory, int):

@@ -148,7 +148,7 @@ def _processors(processors: tuple[Processor, ...]) -> Iterator[Finding]:
             yield Finding(Kind.SILENT, text, fix, is_alarm, about=f"{PROCESSOR}{one.name}")
     for one in processors:
         if not one.is_alive:
-            text = f"the processor {one.name} died{_work(one)}"
+            text = f"the processor {one.name} died{one.at_work}"
             yield Finding(Kind.DIED, text, _DIED_FIX, about=f"{PROCESSOR}{one.name}")
 
 
@@ -160,11 +160,7 @@ _DIED_FIX = "its log and `dmesg` (memory) say why; it is named here until a proc
 
 def _silence(one: Processor, *, is_alarm: bool) -> str:
     begin = "no processor looked at the spool lately: " if is_alarm else ""
-    return f"{begin}nothing has moved in the processor {one.name} for {span(one.silent_s)}{_work(one)}"
-
-
-def _work(one: Processor) -> str:
-    return f", with {one.marker} being worked on since {one.marker_since}" if one.marker else ""
+    return f"{begin}nothing has moved in the processor {one.name} for {span(one.silent_s)}{one.at_work}"
 
 
 def _orthanc(orthanc: OrthancFacts | None) -> Iterator[Finding]:

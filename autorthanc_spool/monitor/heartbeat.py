@@ -90,6 +90,11 @@ class Processor:
         """What it is called in messages."""
         return f"{self.host}, process {self.pid}"
 
+    @property
+    def at_work(self) -> str:
+        """What it works on, as the end of a sentence."""
+        return f", with {self.marker} being worked on since {self.marker_since}" if self.marker else ""
+
 
 class Heartbeat(Observer):
     """Writes the heartbeat of this processor, from the thread that works and from the ticker."""

@@ -15,6 +15,7 @@ from autorthanc_spool.core.record import Entry, Intent, Record, Working, place
 from autorthanc_spool.outgoing.sources import Content, Originals
 from autorthanc_spool.output import publish
 from autorthanc_spool.output.folders import RuleFolder, output_trouble
+from autorthanc_spool.output.places import Places
 from autorthanc_spool.output.working import working_name
 from autorthanc_spool.run import plan
 from autorthanc_spool.run.plan import PlannedJob
@@ -44,7 +45,8 @@ class Exporter:
         claim.check()
         tools.audit.check()
         output = tools.places.at(job.rule.deliver)
-        self._recover(claim.record)
+        # What an earlier run or rule left may lie just where this one begins: its share may be back by now.
+        recover(claim.record, tools.places)
         with output_trouble(job.rule.deliver), output.rule_folder(job.rule.folder) as folder:
             content = self.content(job)
             output.check_room(job.rule.folder, sum(one.file_size_bytes for one in job.resource.instances))
@@ -52,13 +54,6 @@ class Exporter:
             name = self._reserve(claim.record.now, folder, job, content)
             outcome = self._make(claim, job, folder, name, content)
             return replace(outcome, kept=(*stays, *outcome.kept))
-
-    def _recover(self, record: HeldRecord) -> None:
-        """Decide what the rule before left undecided in this run. Raises FolderMissing, OutputUnavailable."""
-        # What an earlier run or rule left may lie just where this one begins: its share may be back by now.
-        if not publish.is_clear(record.now):
-            with output_trouble():
-                report_kept(record.now.key, publish.recover(record, self._tools.places.at))
 
     def content(self, job: PlannedJob) -> Content:
         """What leaves under this rule."""
@@ -184,7 +179,7 @@ class Exporter:
         line = self._tools.audit.published(job.resource, job.rule.name, entry, product.details)
         intent = Intent(job.rule.name, job.rule.folder, entry, parked, line, plan.held(job.resource))
         kept = publish.publish(record, folder, intent, product.source, claim.check)
-        report_kept(record.now.key, kept)
+        _report_kept(record.now.key, kept)
         return Outcome(
             entry.outcome,
             path=place(root, job.rule.folder, entry.name),
@@ -210,7 +205,15 @@ def _remove_working(record: HeldRecord, folder: RuleFolder, inode: int) -> None:
             folder.remove(record.now.working.name, inode)
 
 
-def report_kept(key: str, kept: tuple[str, ...]) -> None:
+def recover(record: HeldRecord, places: Places) -> None:
+    """Decide what an earlier run or rule left undecided. Raises FolderMissing, OutputUnavailable."""
+    if not publish.is_clear(record.now):
+        with output_trouble():
+            kept = publish.recover(record, places.at)
+        _report_kept(record.now.key, kept)
+
+
+def _report_kept(key: str, kept: tuple[str, ...]) -> None:
     """Say that something was parked and not deleted; the marker's record says where."""
     if kept:
         log.warning("%s: %d earlier output(s) held more than was published, and are kept as .WORKING", key, len(kept))

@@ -29,11 +29,8 @@ from autorthanc_spool.core.record import Record, Seen
 from autorthanc_spool.core.states import Event, State
 from autorthanc_spool.disk import durable
 from autorthanc_spool.orthanc.answers import parse_last_update
-from autorthanc_spool.output import publish
-from autorthanc_spool.output.folders import output_trouble
-from autorthanc_spool.run import plan
+from autorthanc_spool.run import export, plan
 from autorthanc_spool.run.delete import Deleter
-from autorthanc_spool.run.export import report_kept
 from autorthanc_spool.run.plan import Plan, Work
 from autorthanc_spool.run.planner import Planner, deciding
 from autorthanc_spool.run.reconcile import look_after_series
@@ -114,7 +111,7 @@ class Processor:
         tools, marker = self._tools, claim.marker
         tools.roots.check("rules", tools.settings.rules_path)
         rules = tools.rulebook.read()
-        self._recover(claim.record)
+        export.recover(claim.record, tools.places)
         names = [rule.name for rule in rules.rules] + [broken.name for broken in rules.broken]
         plan.check_names(marker.rules, names)
         deleted = self._deleter.recover(claim.record)
@@ -124,12 +121,6 @@ class Processor:
             work = self._refused(marker, error)
         work = _with_deletion(work, deleted)
         return replace(work, frees=any(rule.delete_from_orthanc for rule in rules.rules))
-
-    def _recover(self, record: HeldRecord) -> None:
-        if not publish.is_clear(record.now):
-            with output_trouble():
-                kept = publish.recover(record, self._tools.places.at)
-            report_kept(record.now.key, kept)
 
     def _export(self, claim: Claim, rules: RuleSet) -> Work:
         marker, record = claim.marker, claim.record

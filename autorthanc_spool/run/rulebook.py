@@ -158,7 +158,7 @@ class Rulebook:
 
     def _read(self, name: str, stream: IO[bytes]) -> _Reading:
         status = os.fstat(stream.fileno())
-        signature = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+        signature = durable.signature(status)
         before = self._readings.get(name)
         if before and before.signature == signature:
             return before
