@@ -24,7 +24,7 @@ class Download:
         return f"download {instances} instances"
 
     def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
-        """Do it."""
+        """Write all files into one folder."""
         folders = Folders(working)
 
         def write(path: str, stream: Stream) -> None:

@@ -39,7 +39,7 @@ class Forward:
         return proven(job)
 
     def run(self, job: Job, delivery: Delivery) -> Sent:
-        """Do it."""
+        """Send what the destination still lacks."""
         if isinstance(job.content, Originals) and _is_stored(job):
             return _send_stored(job, job.content, delivery)
         if not isinstance(job.content, Proven):

@@ -37,7 +37,7 @@ class Zip:
         return f"zip {instances} instances"
 
     def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
-        """Do it."""
+        """Write all files into one archive, and test it."""
         source, name = f"{working.name}/{name}.zip", f"{name}.zip"
         with output_trouble(job.rule.deliver):
             with working.add(".", name) as file:

@@ -56,7 +56,8 @@
         └── CodecBrokeDown        a codec ended it; the file is withheld
 
 ``plan.fate`` reads ``fate``, whoever wakes deferred markers reads ``wakes_on``, the command line reads ``exit_code``;
-nothing else decides by class. A text says what happened and how to fix it, and holds no patient's name or ID.
+who has to tell one kind from another asks for the class itself, never for its name. A text says what happened and how
+to fix it, and holds no patient's name or ID.
 """
 
 from __future__ import annotations

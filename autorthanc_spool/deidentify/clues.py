@@ -120,7 +120,7 @@ class Not:
     told: str
 
     def found(self, facts: Facts) -> str | None:
-        """Say it."""
+        """Say what is told, where the clue isn't found."""
         return self.told if self.clue.found(facts) is None else None
 
     def asked_of(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class Made(Protocol):
         """Whether a codec is needed to make them."""
 
     def made(self, buffer: memoryview) -> bytes:
-        """Make them."""
+        """Make the bytes."""
 
 
 # New bytes, a piece of the buffer, or what is made of it later.

@@ -146,12 +146,12 @@ class Heartbeat(Observer):
         self._looked_s = time.monotonic()
 
     def trouble_began(self, what: str, text: str) -> None:
-        """Keep it."""
+        """Show the trouble from now on."""
         self._troubles = {**self._troubles, what: (time.monotonic(), text)}
         self._has_news = True
 
     def trouble_ended(self, what: str) -> None:
-        """Forget it."""
+        """Show the trouble no longer."""
         self._troubles = {name: one for name, one in self._troubles.items() if name != what}
         self._has_news = True
 

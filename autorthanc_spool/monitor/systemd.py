@@ -25,7 +25,7 @@ class Manager:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Manager:
-        """Read it."""
+        """Read what systemd asks for from the environment."""
         return cls(environ.get("NOTIFY_SOCKET", ""), environ.get("JOURNAL_STREAM", ""))
 
 
@@ -50,7 +50,7 @@ class Systemd(Observer):
             self._tell("WATCHDOG=1")
 
     def end(self) -> None:
-        """It ends."""
+        """Say that the processor ends."""
         self._tell("STOPPING=1")
 
     def _tell(self, message: str) -> None:

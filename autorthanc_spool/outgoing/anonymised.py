@@ -50,9 +50,6 @@ from autorthanc_spool.outgoing.sources import Originals
 CHUNK_BYTES = 1024 * 1024
 
 
-# What a record says of private values that a rule calls safe: how many, by tag and creator.
-
-
 class Anonymised:
     """The files as they leave anonymised."""
 
@@ -204,7 +201,7 @@ class AnonymisedStream:
         self.size_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give them."""
+        """Give its bytes, piece by piece."""
         digest = hashlib.md5(usedforsecurity=False)
         for chunk in self._chunks():
             digest.update(chunk)

@@ -130,7 +130,7 @@ class PublishingAction(Action, Protocol):
     """
 
     def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
-        """Do it."""
+        """Make the product in the working folder."""
 
 
 class SendingAction(Action, Protocol):
@@ -144,4 +144,4 @@ class SendingAction(Action, Protocol):
         """Make sure that every file may leave, before any does; give the job that may be run."""
 
     def run(self, job: Job, delivery: Delivery) -> Sent:
-        """Do it."""
+        """Send to one destination."""

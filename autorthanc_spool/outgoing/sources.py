@@ -171,7 +171,7 @@ class _Again:
         self.size_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give them."""
+        """Give its bytes, piece by piece."""
         yield from self._stream
         self.md5, self.size_bytes = self._stream.md5, self._stream.size_bytes
         if Digest(self.size_bytes, self.md5) != self._wanted:

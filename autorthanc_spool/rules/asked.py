@@ -55,7 +55,7 @@ class Contains(_Positive):
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """As it is written."""
+        """Give the condition as a rule file has it."""
         return {"Value": self.value}
 
     def passes(self, value: Value, today: date) -> bool:  # noqa: ARG002 - others count days from it
@@ -75,7 +75,7 @@ class ContainsAny(_Positive):
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """As it is written."""
+        """Give the condition as a rule file has it."""
         return {"AnyOf": list(self.texts)}
 
     def passes(self, value: Value, today: date) -> bool:  # noqa: ARG002
@@ -103,7 +103,7 @@ class Equals(_Positive):
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """As it is written."""
+        """Give the condition as a rule file has it."""
         return {"Equals": self.texts[0] if len(self.texts) == 1 else list(self.texts)}
 
     def passes(self, value: Value, today: date) -> bool:  # noqa: ARG002
@@ -137,7 +137,7 @@ class Matches(_Positive):
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """As it is written."""
+        """Give the condition as a rule file has it."""
         return {"Matches": self.pattern}
 
     def passes(self, value: Value, today: date) -> bool:  # noqa: ARG002
@@ -174,7 +174,7 @@ class Within(_Positive):
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """As it is written."""
+        """Give the condition as a rule file has it."""
         both = {"AtLeast": self.at_least, "AtMost": self.at_most}
         return {key: bound.text for key, bound in both.items() if bound}
 
@@ -207,7 +207,7 @@ class Present:
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """As it is written."""
+        """Give the condition as a rule file has it."""
         return {"Present": self.is_there}
 
     @property

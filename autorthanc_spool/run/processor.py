@@ -1,7 +1,7 @@
 """The straight line: a claimed marker in, a filed one out.
 
-Errors come up as exceptions and meet their fate here and nowhere else: those of one rule become that rule's outcome,
-those of the whole resource become the marker's.
+Errors come up as exceptions. Those of one rule become that rule's outcome (`rule_run`), those of the whole resource
+the marker's; `plan.fate` says what that means for the marker.
 """
 
 from __future__ import annotations
