@@ -163,7 +163,7 @@ def _outcome_lines(rule: str, outcome: Outcome, told: Problem | None) -> Iterato
     if outcome.problem and outcome.problem != told:
         yield f"  why: {_reason(outcome.problem)}"
     if outcome.kept:
-        yield f"  kept beside it: {len(outcome.kept)} earlier outputs that hold more than was published"
+        yield f"  kept beside it: {len(outcome.kept)} earlier outputs that hold more than this one"
     for destination, sent in outcome.forward.items():
         is_news = sent.problem and sent.problem not in (told, outcome.problem)
         why = f": {_reason(sent.problem)}" if sent.problem and is_news else ""
