@@ -157,7 +157,7 @@ class Deidentifier:
             # Sent back to its archive, it would take the place of the original.
             identity = replace(identity, SOPInstanceUID=self._pseudonymiser.uid(facts.text(SOP_INSTANCE)))
             instead[SOP_INSTANCE] = syntax.encoding.element(SOP_INSTANCE, "UI", identity.SOPInstanceUID.encode())
-        instead |= added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID,
+        instead |= added(options, facts, identity.pseudonym, identity.StudyInstanceUID,
                          has_clean_pixels=redaction.is_clean)  # fmt: skip
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
             instead |= computed_age(facts, syntax.encoding)

@@ -120,6 +120,21 @@ def test_every_file_says_what_was_done(keep: tuple[Keep, ...], told: str, codes:
     int(found.StudyID, 16)
 
 
+@pytest.mark.parametrize(
+    ("before", "keep", "after"),
+    [
+        ("MODIFIED", Keep.FULL_DATES, "MODIFIED"),
+        ("removed ", Keep.FULL_DATES, "REMOVED"),
+        ("REMOVED", Keep.MODIFIED_DATES, "REMOVED"),
+        ("UNMODIFIED", Keep.MODIFIED_DATES, "MODIFIED"),
+        ("SMITH", Keep.FULL_DATES, "UNMODIFIED"),
+    ],
+)
+def test_dates_that_were_changed_before_are_not_called_unmodified(before: str, keep: Keep, after: str) -> None:
+    data = corpus.file({**corpus.image(), 0x00280303: ("CS", before.encode())})
+    assert read(anonymised(data, keep=frozenset({keep}))).LongitudinalTemporalInformationModified == after
+
+
 def test_fixed_values_are_written() -> None:
     fixed = (("ClinicalTrialProtocolID", "TRIAL-7"), ("ClinicalTrialSiteID", "04"))
     data = datasets.make_instance(ClinicalTrialProtocolID="CANARY", ClinicalTrialSubjectID="CANARY")
