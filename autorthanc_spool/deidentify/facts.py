@@ -35,6 +35,9 @@ _ESSENTIAL = (
     *(0x7FE00008, 0x7FE00009, 0x7FE00010),
 )
 
+# What describes a picture or holds one: Rows, Columns, and pixel data.
+_PICTURE = (0x00280010, 0x00280011, 0x7FE00008, 0x7FE00009, 0x7FE00010)
+
 
 def folded(text: str) -> str:
     """Fold text for comparing: in capitals, without accents, in the usual width."""
@@ -64,6 +67,11 @@ class Facts:
     def element(self, tag: int) -> Element | None:
         """Find an element."""
         return self._elements.get(tag)
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether there are pixels, or anything says so; raw data, registrations and annotations have none."""
+        return any(tag in self._elements for tag in _PICTURE)
 
     def value(self, tag: int) -> bytes:
         """The bytes of a value; none when it is absent or a sequence."""
