@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 from autorthanc_spool.deidentify import text
 from autorthanc_spool.deidentify.elements import NO_VR, DataSet, Element, tag_text
 from autorthanc_spool.deidentify.errors import Malformed
 from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID
-from autorthanc_spool.deidentify.pseudonym import Patient
+from autorthanc_spool.deidentify.pseudonym import Patient, is_uid
 from autorthanc_spool.deidentify.reader import known_vr
 
 SOP_CLASS = 0x00080016
@@ -84,6 +83,10 @@ class Facts:
         """A value as text, without padding."""
         return text.decoded(self.value(tag), self.character_sets).strip(" \0")
 
+    def uid(self, tag: int) -> str:
+        """A UID, without padding; no character set holds for it, also where something else is in its place."""
+        return self.value(tag).decode("latin-1").strip(" \0")
+
     def words(self, tag: int) -> list[str]:
         """The values of an element as stripped text in capitals."""
         return [word.strip(" \0").upper() for word in self.text(tag).split("\\")]
@@ -122,7 +125,7 @@ class Facts:
         missing = [keyword for tag, keyword in _IDENTITY.items() if not self.text(tag)]
         if missing:
             raise Malformed(f"the file has no {' and no '.join(missing)}, so it is not an image or document of a study")
-        if not re.fullmatch(r"[0-9.]{1,64}", self.text(SOP_CLASS), re.ASCII):
+        if not is_uid(self.text(SOP_CLASS)):
             raise Malformed("the file's SOPClassUID is not a UID")
         for tag in _ESSENTIAL:
             element = self.element(tag)

@@ -12,14 +12,13 @@ from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.haystack import Haystack, is_registered
 from autorthanc_spool.deidentify.policy import Verdict
-from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, is_uid
 from autorthanc_spool.deidentify.pseudonym_table import normalised
 
 _ISSUER_OF_PATIENT_ID = 0x00100021
 
 # DS and IS (PS3.5 section 6.2), and what programs write that have no number to give.
 _NUMBERS = re.compile(rb"(?:[-+0-9.,e# \\\0]|nan|inf(?:inity)?|qnan|ind)*", re.IGNORECASE)
-_UIDS = re.compile(rb"[0-9.\\ \0]*")
 
 # How many bytes one number has.
 _UNITS = {
@@ -127,10 +126,8 @@ class Values:
         return self._subject.pseudonymiser.uid(uid)
 
     def _kind(self, place: Place) -> Made:
-        if not _UIDS.fullmatch(place.value):
-            return self._new_uids(place)
         before = [_stripped(one) for one in _plain(place.value).split("\\")]
-        after = [self.kind(one) for one in before]
+        after = [self.kind(one) if is_uid(one) else self._subject.pseudonymiser.uid(one) for one in before]
         return Verdict.KEEP if after == before else "\\".join(after).encode()
 
     def _moved(self, place: Place) -> Made:
