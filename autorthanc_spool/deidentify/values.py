@@ -99,6 +99,13 @@ class Values:
         value = b"" if element.items is not None else bytes(self._buffer[element.value : element.end])
         return self._handlers[verdict](Place(element.tag, vr, value, sets, pseudonym))
 
+    def peek(self, verdict: Verdict, element: Element, vr: str, sets: text.CharacterSets) -> Made:
+        """Make a value that something else refers to; nothing is counted, as it is made again in its own place."""
+        counted = self.emptied.copy()
+        made = self.make(verdict, element, vr, sets, self.pseudonym)
+        self.emptied = counted
+        return made
+
     def pseudonym_in(self, item: DataSet, element: Element, sets: text.CharacterSets, otherwise: str) -> str:
         """The pseudonym of the patient whose PatientID is in an item; an item may be about somebody else."""
         PatientID = self._text(element, sets)

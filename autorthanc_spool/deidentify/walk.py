@@ -54,6 +54,9 @@ _REFERENCED_REQUEST = 0x0040A370
 # What an item that refers to an object is made of (PS3.3 table 10-11): ReferencedSOPClassUID, ReferencedSOPInstanceUID.
 _REFERENCE = ((0x00081150, Verdict.KIND), (0x00081155, Verdict.NEW_UID))
 
+# GraphicLayerSequence, GraphicLayer
+_GRAPHIC_LAYERS, _GRAPHIC_LAYER = 0x00700060, 0x00700002
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -81,10 +84,12 @@ class Walk:
         self._safe = frozenset(safe)
         self._values = values
         self._opaque = opaque
+        self._layer = dummies.WORD
 
     def data_set(self, data_set: DataSet, instead: Mapping[int, bytes | Output]) -> Output:
         """Write the top level, in which whole elements, by tag, replace what the file has, or beside it."""
         scope = Scope(data_set.encoding, text.DEFAULT, self._values.pseudonym)
+        self._layer = self._first_layer(data_set, self._scope_of(data_set, scope))
         return self._level(data_set, scope, sorted(instead.items(), reverse=True))
 
     def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes | Output]]) -> Output:
@@ -210,9 +215,25 @@ class Walk:
         if element.items is not None:
             vr = "SQ"
             if decision.verdict is Verdict.DUMMY and element.items:
-                made = dummies.sequence(element.tag, scope.encoding)
+                made = dummies.sequence(element.tag, scope.encoding, self._layer)
         assert isinstance(made, bytes)
         out.put(scope.encoding.element(element.tag, vr, made))
+
+    def _first_layer(self, data_set: DataSet, scope: Scope) -> bytes:
+        """The name that the file's first graphic layer will have, for a dummy annotation on it."""
+        layers = data_set.get(_GRAPHIC_LAYERS)
+        if layers is None or not layers.items:
+            return dummies.WORD
+        scope = self._scope_of(layers.items[0], scope)
+        element = layers.items[0].get(_GRAPHIC_LAYER)
+        if element is None or element.items is not None or element.vr not in ("CS", "UN"):
+            return dummies.WORD
+        before = bytes(self._buffer[element.value : element.end]).strip(b" \0")
+        for verdict in self._policy.decide(element.tag, element.vr):
+            made = self._values.peek(verdict, element, "CS", scope.character_sets)
+            if made is not None:
+                return made if isinstance(made, bytes) else before
+        return dummies.WORD
 
     def _sequence(self, element: Element, scope: Scope, out: Output) -> None:
         items = element.items or []
