@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from datetime import date
 
-from autorthanc_spool.deidentify import text
+from autorthanc_spool.deidentify import dates, text
 from autorthanc_spool.deidentify.elements import NO_VR, DataSet, Element, tag_text
 from autorthanc_spool.deidentify.errors import Malformed
 from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID
@@ -33,6 +35,9 @@ _ESSENTIAL = (
     *(0x00280000 | number for number in (0x02, 0x04, 0x06, 0x08, 0x10, 0x11, 0x100, 0x101, 0x102, 0x103)),
     *(0x7FE00008, 0x7FE00009, 0x7FE00010),
 )
+
+# PatientBirthDate, PatientBirthDateInAlternativeCalendar
+_BIRTH_DATES = (0x00100030, 0x00100033)
 
 # What describes a picture or holds one: Rows, Columns, and pixel data.
 _PICTURE = (0x00280010, 0x00280011, 0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -119,6 +124,12 @@ class Facts:
     def patient(self) -> Patient:
         """Whom this is about."""
         return Patient(self.text(PATIENT_ID), self.text(_ISSUER_OF_PATIENT_ID), self.text(STUDY_INSTANCE))
+
+    def born(self) -> frozenset[date]:
+        """The patient's day of birth, also in another calendar, where it is written as dates are."""
+        texts = [self.text(tag) for tag in _BIRTH_DATES]
+        squeezed = [re.sub(r"[-./ ]", "", one) for one in texts]
+        return frozenset(day for one in (*texts, *squeezed) for day in dates.days_in(one))
 
     def check_identity(self) -> None:
         """Raise Malformed when the file doesn't say what it is."""

@@ -144,7 +144,7 @@ class Deidentifier:
         shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
         is_listed = self._profile.table is not None
         has_issuers = self._issuer is not None
-        subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers)
+        subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers, facts.born())
 
         def look_for() -> Haystack:
             return haystack(needles(), self._profile.keeps(Keep.UIDS))

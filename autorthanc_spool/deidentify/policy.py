@@ -26,6 +26,7 @@ class Verdict(Enum):
     PSEUDONYM = auto()
     NEW_UID = auto()
     DATE = auto()
+    DATE_UNLESS_BIRTH = auto()
     ZONE = auto()
     AGE = auto()
     KIND = auto()
@@ -60,6 +61,9 @@ TEXT_VALUE = 0x0040A160
 _ICC_PROFILE = 0x00282000
 
 _INSTANTS = frozenset({"DA", "DT", "TM"})
+
+# Listed instants that can mean anything: DateTime and Date of content items, SelectorDAValue, SelectorDTValue.
+_ANY_INSTANT = frozenset({0x0040A120, 0x0040A121, 0x00720061, 0x00720063})
 
 # What an identity can be written into in words. CS, AS, DS and IS are narrower.
 _TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
@@ -208,7 +212,7 @@ class Policy:
         if vr == "SQ":
             return Decision(Verdict.WALK)
         if known in _INSTANTS or vr in _INSTANTS:
-            return Decision(Verdict.DATE, Verdict.EMPTY) if self._dates else REMOVE
+            return Decision(Verdict.DATE_UNLESS_BIRTH, Verdict.EMPTY) if self._dates else REMOVE
         if "UI" in (known, vr):
             return self._of_uids(_is_kind(tag))
         if "UR" in (known, vr):
@@ -225,7 +229,7 @@ class Policy:
         if vr == "PN":
             return REMOVE
         if vr in _INSTANTS:
-            return Decision(Verdict.DATE, Verdict.EMPTY) if self._dates else REMOVE
+            return Decision(Verdict.DATE_UNLESS_BIRTH, Verdict.EMPTY) if self._dates else REMOVE
         if vr == "UI":
             return self._of_uids()
         # What isn't known is searched for names like text; the person who called it safe answers for the rest.
@@ -271,6 +275,8 @@ def _kept_or_cleaned(row: Row, code: Code, vr: str, basic: Verdict) -> Decision:
     kind = row.vr or vr
     if row.tag == TIMEZONE:
         return Decision(Verdict.ZONE, basic)
+    if row.tag in _ANY_INSTANT:
+        return Decision(Verdict.DATE_UNLESS_BIRTH, basic)
     if kind in _INSTANTS:
         return Decision(Verdict.DATE, Verdict.EMPTY)
     if kind == "AS":

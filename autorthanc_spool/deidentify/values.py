@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 
 from autorthanc_spool.deidentify import ages, dates, dummies, icc, text
 from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
@@ -40,7 +41,8 @@ Made = bytes | Verdict | None
 class Subject:
     """Whose file it is, and what that changes.
 
-    `is_listed` says that a table gave the pseudonym, `has_issuers` that issuers tell patients apart.
+    `is_listed` says that a table gave the pseudonym, `has_issuers` that issuers tell patients apart. `born` has the day
+    of birth, also as another calendar has it.
     """
 
     patient: Patient
@@ -49,6 +51,7 @@ class Subject:
     pseudonymiser: Pseudonymiser
     is_listed: bool
     has_issuers: bool = False
+    born: frozenset[date] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Values:
             Verdict.NEW_UID: self._new_uids,
             Verdict.KIND: self._kind,
             Verdict.DATE: self._moved,
+            Verdict.DATE_UNLESS_BIRTH: self._moved_unless_birth,
             Verdict.ZONE: lambda place: _kept_if(dates.readable_zone(_plain(place.value))),
             Verdict.AGE: self._age,
             Verdict.NUMBER: lambda place: _kept_if(_NUMBERS.fullmatch(place.value)),
@@ -146,6 +150,15 @@ class Values:
         else:
             after = [dates.moved_date(one, self._subject.shift) or "" for one in before]
         return Verdict.KEEP if after == before else "\\".join(after).encode()
+
+    def _moved_unless_birth(self, place: Place) -> Made:
+        """Move it as others; the day of birth goes, as no option keeps that."""
+        if place.vr != "TM" and self._subject.born:
+            ones = _plain(place.value).split("\\")
+            if any(dates.days_in(_stripped(one)) & self._subject.born for one in ones):
+                self.emptied[place.tag] += 1
+                return None
+        return self._moved(place)
 
     def _age(self, place: Place) -> Made:
         before = _plain(place.value)

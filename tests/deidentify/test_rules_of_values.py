@@ -13,7 +13,7 @@ from autorthanc_spool.deidentify import ages, dates
 from autorthanc_spool.deidentify.file import Held
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables, parse_table
 from autorthanc_spool.deidentify.withhold import Withheld
-from autorthanc_spool.rules import Keep
+from autorthanc_spool.rules import Keep, PrivateElement
 from tests.deidentify import corpus
 from tests.deidentify.make import anonymised, deidentifier
 from tests.helpers import datasets
@@ -66,6 +66,38 @@ def test_a_date_that_cannot_be_read_becomes_empty_in_the_file() -> None:
     data = datasets.make_instance().replace(b"20260102", b"Smithxyz")
     found = read(anonymised(data, keep=frozenset({Keep.MODIFIED_DATES})))
     assert (found.StudyDate, found.SeriesDate) == ("", "")
+
+
+@pytest.mark.parametrize("keep", [Keep.FULL_DATES, Keep.MODIFIED_DATES])
+def test_a_private_date_that_is_called_safe_does_not_say_the_birth_date(keep: Keep) -> None:
+    elements: corpus.Elements = {
+        0x00100030: ("DA", b"19410203"),
+        0x00110010: ("LO", b"ACME"),
+        0x00111001: ("DA", b"19410203"),
+        0x00111002: ("DT", b"20200101\\194102030405"),
+        0x00111003: ("DA", b"20260102"),
+        0x00111004: ("DA", b"19410101-19410203"),
+    }
+    safe = tuple(PrivateElement("ACME", 0x11, number) for number in range(1, 5))
+    data = corpus.file({**corpus.image(), **elements})
+    found = read(anonymised(data, keep=frozenset({keep}), safe_private=safe))
+    assert [found[0x0011, 0x1000 + number].value for number in (1, 2, 4)] == ["", "", ""]
+    assert (found[0x0011, 0x1003].value == "20260102") == (keep is Keep.FULL_DATES)
+    assert found[0x0011, 0x1003].value
+
+
+def test_the_day_of_a_newborns_exam_stays_where_the_table_has_an_option_for_it() -> None:
+    born: corpus.Elements = {
+        0x00080020: ("DA", b"20260102"),
+        0x00080021: ("DA", b"20260102"),
+        0x00100030: ("DA", b"20260102"),
+        # ProcedureCreationDate and ExpiryDate, which the table doesn't list.
+        0x00144076: ("DA", b"20260102"),
+        0x00141020: ("DA", b"20260103"),
+    }
+    found = read(anonymised(corpus.file({**corpus.image(), **born}), keep=frozenset({Keep.FULL_DATES})))
+    assert (found.StudyDate, found.SeriesDate, found.PatientBirthDate) == ("20260102", "20260102", "")
+    assert (found.ProcedureCreationDate, found.ExpiryDate) == ("", "20260103")
 
 
 @pytest.mark.parametrize(
