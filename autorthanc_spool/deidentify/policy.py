@@ -6,11 +6,13 @@ that DICOM doesn't know and those that can hold a name, an instant, an address o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
 from pydicom.datadict import keyword_for_tag
 
+from autorthanc_spool.deidentify.concepts import MEASURED_VALUE, NUMERIC_VALUE, OTHER_NUMBERS, About
 from autorthanc_spool.deidentify.reader import known_vr
 from autorthanc_spool.deidentify.table import Code, Row, table
 from autorthanc_spool.rules.model import AnonymiseOptions, Keep
@@ -64,6 +66,19 @@ _INSTANTS = frozenset({"DA", "DT", "TM"})
 
 # Listed instants that can mean anything: DateTime and Date of content items, SelectorDAValue, SelectorDTValue.
 _ANY_INSTANT = frozenset({0x0040A120, 0x0040A121, 0x00720061, 0x00720063})
+
+# What a content item can hold about its patient, and what is left of it where it goes. MeasuredValueSequence may be
+# empty (PS3.3 table C.18.1-1), which is better than a wrong number; the others may not.
+_CONTENT: Mapping[int, Verdict] = {
+    0x0040A120: Verdict.DUMMY,  # DateTime
+    0x0040A121: Verdict.DUMMY,  # Date
+    0x0040A122: Verdict.DUMMY,  # Time
+    TEXT_VALUE: Verdict.DUMMY,
+    0x0040A168: Verdict.DUMMY,  # ConceptCodeSequence
+    MEASURED_VALUE: Verdict.EMPTY,
+    NUMERIC_VALUE: Verdict.DUMMY,
+    **dict.fromkeys(OTHER_NUMBERS, Verdict.REMOVE),
+}
 
 # What an identity can be written into in words. CS, AS, DS and IS are narrower.
 _TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
@@ -151,6 +166,21 @@ class Policy:
         if found is None:
             found = self._cleaning[tag, vr] = self._decide_cleaning(tag, vr)
         return found
+
+    @property
+    def keeps_characteristics(self) -> bool:
+        """Whether age, sex, size and the like stay."""
+        return Keep.PATIENT_CHARACTERISTICS in self._options.keep
+
+    def decide_about(self, about: About, tag: int, vr: str) -> Decision | None:
+        """Decide about an element of an item that says something about its patient; None where it is as elsewhere."""
+        verdict = _CONTENT.get(tag)
+        if verdict is None or (vr == "SQ") != (known_vr(tag) == "SQ"):
+            return None
+        if about is About.BIRTH or not self.keeps_characteristics:
+            return Decision(verdict)
+        # An age in words can't be capped.
+        return Decision(verdict) if about is About.AGE and tag == TEXT_VALUE else None
 
     def _decide(self, tag: int, vr: str) -> Decision:
         known = known_vr(tag)

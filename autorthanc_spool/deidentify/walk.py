@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from autorthanc_spool.deidentify import dummies, text
+from autorthanc_spool.deidentify import concepts, dummies, text
 from autorthanc_spool.deidentify.character_sets import corrected, fits, names_of
+from autorthanc_spool.deidentify.concepts import About
 from autorthanc_spool.deidentify.elements import (
     ITEM,
     ITEM_END,
@@ -62,7 +63,7 @@ _GRAPHIC_LAYERS, _GRAPHIC_LAYER = 0x00700060, 0x00700002
 class Scope:
     """Where the walk is: how elements and text are written here, whose they are, and what else is looked at.
 
-    `parent` is the tag of the sequence around, 0 at the top.
+    `parent` is the tag of the sequence around, 0 at the top; `about` is what a content item says of its patient.
     """
 
     encoding: Encoding
@@ -70,6 +71,7 @@ class Scope:
     pseudonym: str
     cleaning: bool = False
     parent: int = 0
+    about: About | None = None
 
 
 class Walk:
@@ -95,6 +97,8 @@ class Walk:
     def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes | Output]]) -> Output:
         scope = self._scope_of(data_set, scope)
         safe = safe_elements(_readable(data_set), self._buffer, self._safe) if self._safe else {}
+        if scope.about is About.AGE and self._policy.keeps_characteristics:
+            waiting = self._capped_age(data_set, scope)
         replaced = {tag for tag, _ in waiting}
         out = Output()
         for element in data_set.elements:
@@ -127,7 +131,19 @@ class Walk:
             elif element.tag == PATIENT_ID and element.items is None:
                 pseudonym = self._values.pseudonym_in(data_set, element, scope.character_sets, scope.pseudonym)
                 scope = replace(scope, pseudonym=pseudonym)
+        if scope.parent and data_set.get(concepts.CONCEPT_NAME) is not None:
+            scope = replace(scope, about=concepts.about(self._buffer, data_set))
         return scope
+
+    def _capped_age(self, data_set: DataSet, scope: Scope) -> list[tuple[int, bytes | Output]]:
+        """Write the number of an item that says an age; where it is said once more, that goes."""
+        waiting: list[tuple[int, bytes | Output]] = [
+            (tag, b"") for tag in concepts.OTHER_NUMBERS if data_set.get(tag) is not None
+        ]
+        capped = concepts.capped_age(self._buffer, data_set)
+        if capped is not None:
+            waiting.append((concepts.NUMERIC_VALUE, scope.encoding.element(concepts.NUMERIC_VALUE, "DS", capped)))
+        return waiting[::-1]
 
     def _decide(self, element: Element, scope: Scope) -> Decision:
         is_at_home = not scope.parent or (scope.parent, element.tag) == _WAVEFORM
@@ -135,6 +151,8 @@ class Walk:
             # Pictures of other pictures: what is known of the image doesn't hold for them.
             return REMOVE
         vr = element.vr if element.items is None else "SQ"
+        if scope.about is not None and (found := self._policy.decide_about(scope.about, element.tag, vr)):
+            return found
         if element.tag == REFERENCED_STUDY and scope.parent == _REFERENCED_REQUEST:
             decision = self._policy.decide(element.tag, vr)
             return Decision(Verdict.EMPTY) if decision == REMOVE and vr == "SQ" else decision
@@ -185,7 +203,9 @@ class Walk:
             self._keep(element, scope.encoding, out)
         elif verdict in (Verdict.WALK, Verdict.WALK_CLEANING):
             cleaning = scope.cleaning or verdict is Verdict.WALK_CLEANING
-            self._sequence(element, replace(scope, cleaning=cleaning, parent=element.tag), out)
+            # The value of an item is still about the same, the items below it aren't.
+            about = scope.about if element.tag == concepts.MEASURED_VALUE else None
+            self._sequence(element, replace(scope, cleaning=cleaning, parent=element.tag, about=about), out)
         elif verdict is Verdict.REFERENCES:
             content = b"".join(self._reference(item, scope) for item in element.items or [])
             out.put(scope.encoding.element(element.tag, "SQ", content))
