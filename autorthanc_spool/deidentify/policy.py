@@ -314,6 +314,9 @@ def _kept_or_cleaned(row: Row, code: Code, vr: str, basic: Verdict) -> Decision:
     if code is Code.KEEP:
         if kind in _NUMBERS:
             return Decision(Verdict.NUMBER, basic)
+        if "retain_patient_chars" in row.options and kind in _TEXTS | {"AE", "CS", "UR"}:
+            # What the patient is like is said in few words, and a name isn't one of them.
+            return Decision(Verdict.WORD if kind == "CS" else Verdict.TEXT, basic)
         return Decision(Verdict.KIND) if kind == "UI" else KEEP
     # Binary values can't be looked into.
     return Decision(Verdict.CLEAN, basic) if kind in _TEXTS | {"AE", "CS"} else Decision(basic)

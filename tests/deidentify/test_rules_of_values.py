@@ -10,7 +10,7 @@ import pytest
 
 from autorthanc_spool.core.errors import PatientNotListed, PseudonymTableInvalid
 from autorthanc_spool.deidentify import ages, dates
-from autorthanc_spool.deidentify.file import Held
+from autorthanc_spool.deidentify.file import Deidentified, Held
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables, parse_table
 from autorthanc_spool.deidentify.withhold import Withheld
 from autorthanc_spool.rules import Keep, PrivateElement
@@ -123,6 +123,22 @@ def test_a_missing_age_is_written_and_a_high_one_capped() -> None:
     assert old.PatientBirthDate == ""
     both = read(anonymised(young, keep=AGED | {Keep.MODIFIED_DATES}))
     assert both.PatientAge == "055Y"
+
+
+# (0010,0047) and its like are newer than pydicom's dictionary.
+KEPT_TEXTS = [(0x00100040, "CS"), (0x00102160, "SH"), (0x001021A0, "CS"), (0x00102203, "CS"), (0x00100047, "UR")]
+
+
+@pytest.mark.parametrize(("tag", "vr"), KEPT_TEXTS)
+def test_what_is_kept_of_the_patient_stays_unless_it_names_him(tag: int, vr: str) -> None:
+    named: corpus.Elements = {0x00100010: ("PN", b"Smithfield^Johanna")}
+    for value, stays in ((b"F", True), (b"SMITHFIELD", False)):
+        data = corpus.file({**corpus.image(), **named, tag: (vr, value)})
+        made = deidentifier(keep=AGED).file(memoryview(data))
+        assert isinstance(made, Deidentified)
+        found = read(made.bytes(memoryview(data))).get(tag)
+        assert (str(found.value) if found else "") == (value.decode() if stays else "")
+        assert sum(made.emptied.values()) == (not stays)
 
 
 @pytest.mark.parametrize("age", [b"", b"95Y", b"095y", b"old!", b"055Y\\012Y"])
