@@ -197,5 +197,11 @@ class Deidentifier:
         return 0 if self._profile.keeps(Keep.FULL_DATES) else None
 
 
+def patient_of(data: memoryview) -> Patient:
+    """Whom a file is about, as it is read for its pseudonym. Raises Malformed, Unsupported."""
+    syntax, buffer, start = open_container(data)
+    return Facts(buffer, Reader(buffer).data_set(start, syntax.encoding)).patient()
+
+
 def _named(emptied: Mapping[int, int]) -> dict[str, int]:
     return {keyword_for_tag(tag) or tag_text(tag): count for tag, count in emptied.items()}
