@@ -49,7 +49,9 @@ def left_of(*items: Dataset, keep: frozenset[Keep] = frozenset(), **keywords: An
 @pytest.mark.parametrize("keep", DATES)
 @pytest.mark.parametrize("birth_date", ["19410203", ""])
 @pytest.mark.parametrize(
-    "concept", [code("121031"), code("21112-8", "LN"), code("GEB", "99X", "Patient's Birth-Date")], ids=str
+    "concept",
+    [code("121031"), code("21112-8", "LN"), code("GEB", "99X", "Patient's Birth-Date")],
+    ids=["DICOM", "LOINC", "words"],
 )
 def test_an_item_with_the_birth_date_holds_a_dummy_whatever_is_kept(
     concept: list[Dataset], birth_date: str, keep: Keep
@@ -105,7 +107,9 @@ def test_a_number_about_the_patient_leaves_only_with_patient_characteristics(
 
 
 @pytest.mark.parametrize(
-    "concept", [code("121032"), code("46098-0", "LN"), code("364699009", "SCT"), code("72166-2", "LN")], ids=str
+    "concept",
+    [code("121032"), code("46098-0", "LN"), code("364699009", "SCT"), code("72166-2", "LN")],
+    ids=["sex", "sex of LOINC", "ethnic group", "smoking"],
 )
 def test_a_code_about_the_patient_leaves_only_with_patient_characteristics(concept: list[Dataset]) -> None:
     sex = content("CODE", concept, ConceptCodeSequence=code("F", "DCM", "Female"))

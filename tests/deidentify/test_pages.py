@@ -200,7 +200,6 @@ IMAGES: dict[str, dict[str, Any]] = {
     "segmentation": {
         "SOPClassUID": SEG,
         "Modality": "SEG",
-        "SegmentationType": "FRACTIONAL",
         "SeriesDescription": "Report",
         **NO_POSITION,
     },
