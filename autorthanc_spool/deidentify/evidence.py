@@ -431,8 +431,8 @@ _DEVICES = (
 TABLE = (*_TYPES, *_TEXT, *_ORIGIN, *_DEVICES)
 _EVEN_IF_NO = tuple(row for row in TABLE if row.even_if_no)
 
-# Pixels that are no picture, whose words say what the numbers mean: a dose grid is called "Dose", a segmentation comes
-# with a "Report". The class alone doesn't make a file one: it must also say what PS3.3 requires of one (sections
+# Pixels that are not a picture, whose words say what the numbers mean: a dose grid is called "Dose", a segmentation
+# comes with a "Report". The class alone doesn't make a file one: it must also say what PS3.3 requires of one (sections
 # C.8.8.3 and C.8.20.1).
 _MAPS = (
     (Is("SOPClassUID", ("1.2.840.10008.5.1.4.1.1.481.2",)), Filled(("DoseGridScaling",))),

@@ -112,7 +112,7 @@ def test_references_lead_to_the_new_files() -> None:
 @pytest.mark.parametrize(
     "uid", [b"Quackenbush-7654321", "J\xfcrgen".encode("latin-1"), b"1.2.3\\1.2.4", b"1" * 70, b"1.2.3\\Quackenbush"]
 )
-def test_what_is_no_uid_is_the_same_in_the_file_its_header_and_what_refers_to_it(
+def test_what_is_not_a_uid_is_the_same_in_the_file_its_header_and_what_refers_to_it(
     uid: bytes, keep: frozenset[Keep]
 ) -> None:
     reference: corpus.Elements = {0x00081150: ("UI", corpus.CT.encode()), 0x00081155: ("UI", uid)}
