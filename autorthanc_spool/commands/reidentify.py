@@ -31,7 +31,9 @@ def command(settings: Settings, pseudonym: str, rule_name: str, candidates: Path
     """Show whose pseudonym this is; the pseudonym key is needed, or the rule's pseudonym table."""
     parts = wiring.tools(settings, threading.Event(), access.find_spool(settings))
     options = reidentification.options_of(parts.rulebook.read(), rule_name)
-    found = reidentification.reidentify(parts, options, pseudonym, candidates)
+    found = reidentification.reidentify(
+        parts, options, pseudonym, candidates, say=lambda sentence: click.echo(sentence, err=True)
+    )
     if found.PatientID:
         issuer = f"\t{found.IssuerOfPatientID}" if found.IssuerOfPatientID else ""
         click.echo(f"{found.PatientID}{issuer}")

@@ -20,6 +20,10 @@ STUDY_ID_DIGITS = 8
 
 _PATIENT_BIRTH_DATE = 0x00100030
 _PATIENT_AGE = 0x00101010
+_TEMPORAL_INFORMATION = 0x00280303
+
+# LongitudinalTemporalInformationModified (PS3.3 section C.12.1), from what changes least to what changes most.
+_MODIFICATIONS = ("UNMODIFIED", "MODIFIED", "REMOVED")
 
 # Of which day the age is meant: Study-, Series-, Acquisition-, ContentDate, AcquisitionDateTime.
 _DAYS = (0x00080020, 0x00080021, 0x00080022, 0x00080023, 0x0008002A)
@@ -45,16 +49,17 @@ def study_id(StudyInstanceUID: str) -> str:
     return hashlib.sha256(StudyInstanceUID.encode()).hexdigest()[:STUDY_ID_DIGITS].upper()
 
 
-def added(options: AnonymiseOptions, encoding: Encoding, pseudonym: str, StudyInstanceUID: str, *,
+def added(options: AnonymiseOptions, facts: Facts, pseudonym: str, StudyInstanceUID: str, *,
           has_clean_pixels: bool) -> dict[int, bytes]:  # fmt: skip
     """Make the elements that every file of a patient's study gets, by tag."""
+    encoding = facts.encoding
     texts = {
         "PatientName": pseudonym,
         "PatientID": pseudonym,
         "StudyID": study_id(StudyInstanceUID),
         "PatientIdentityRemoved": "YES",
         "DeidentificationMethod": METHOD,
-        "LongitudinalTemporalInformationModified": _temporal_information(options),
+        "LongitudinalTemporalInformationModified": _temporal_information(options, facts),
         **dict(options.fixed),
     }
     elements = {}
@@ -82,10 +87,15 @@ def _first_day(facts: Facts) -> date | None:
     return next((day for day in (dates.day_of(facts.text(tag)) for tag in _DAYS) if day), None)
 
 
-def _temporal_information(options: AnonymiseOptions) -> str:
+def _temporal_information(options: AnonymiseOptions, facts: Facts) -> str:
+    made = "REMOVED"
     if Keep.FULL_DATES in options.keep:
-        return "UNMODIFIED"
-    return "MODIFIED" if Keep.MODIFIED_DATES in options.keep else "REMOVED"
+        made = "UNMODIFIED"
+    elif Keep.MODIFIED_DATES in options.keep:
+        made = "MODIFIED"
+    # Whoever de-identified the file before may have done more.
+    before = facts.text(_TEMPORAL_INFORMATION).upper()
+    return max(made, before, key=_MODIFICATIONS.index) if before in _MODIFICATIONS else made
 
 
 def _codes(options: AnonymiseOptions) -> list[tuple[str, str]]:

@@ -61,6 +61,20 @@ def day_of(text: str) -> date | None:
     return _day(found) if found and found["day"] else None
 
 
+def days_in(text: str) -> set[date]:
+    """Find the days of a DA or DT, both of a range; of a date that ends with the year or the month, the first one."""
+    days: set[date] = set()
+
+    def seen(day: date) -> date:
+        days.add(day)
+        return day
+
+    moved_date(text, seen)
+    moved_date_time(text, seen)
+    first = day_of(text)
+    return days | {first} if first else days
+
+
 def _ranged(text: str, move: Callable[[str], str | None]) -> str | None:
     """Move a single value, or both ends of a range; a hyphen may also begin an offset, so each is tried."""
     if len(text) > _LONGEST_VALUE:

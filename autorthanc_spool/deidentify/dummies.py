@@ -9,6 +9,8 @@ from autorthanc_spool.deidentify.elements import Encoding
 WORD = b"ANONYMISED"
 DAY = b"19000101"
 
+_GRAPHIC_ANNOTATIONS = 0x00700001
+
 # Whole values by representation; numbers, should a table ever ask for them, become zeros of the same size.
 _VALUES: Mapping[str, bytes] = {
     **dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), WORD),
@@ -54,22 +56,6 @@ _ITEMS: Mapping[int, _Content] = {
     ),
     # WaveformAnnotationSequence
     0x0040B020: ((0x00700006, "ST", WORD), (0x0040A0B0, "US", bytes(4))),
-    # GraphicAnnotationSequence, with one TextObjectSequence
-    0x00700001: (
-        (0x00700002, "CS", WORD),
-        (
-            0x00700008,
-            "SQ",
-            (
-                (
-                    (0x00700004, "CS", b"DISPLAY"),
-                    (0x00700006, "ST", WORD),
-                    (0x00700014, "FL", bytes(8)),
-                    (0x00700015, "CS", b"N"),
-                ),
-            ),
-        ),
-    ),
 }
 
 
@@ -79,9 +65,21 @@ def value(vr: str, length: int) -> bytes:
     return bytes(length) if found is None else found
 
 
-def sequence(tag: int, encoding: Encoding) -> bytes:
-    """Make the value of a sequence with one dummy item."""
-    return encoding.item(_content(_ITEMS.get(tag, _CODE), encoding))
+def sequence(tag: int, encoding: Encoding, layer: bytes = WORD) -> bytes:
+    """Make the value of a sequence with one dummy item; `layer` is one of the file's, for graphics to be drawn on."""
+    content = _annotation(layer) if tag == _GRAPHIC_ANNOTATIONS else _ITEMS.get(tag, _CODE)
+    return encoding.item(_content(content, encoding))
+
+
+def _annotation(layer: bytes) -> _Content:
+    """An annotation with one TextObjectSequence; GraphicLayerSequence must define its layer (PS3.3 C.10.5.1)."""
+    text: _Content = (
+        (0x00700004, "CS", b"DISPLAY"),
+        (0x00700006, "ST", WORD),
+        (0x00700014, "FL", bytes(8)),
+        (0x00700015, "CS", b"N"),
+    )
+    return ((0x00700002, "CS", layer), (0x00700008, "SQ", (text,)))
 
 
 def _content(content: _Content, encoding: Encoding) -> bytes:

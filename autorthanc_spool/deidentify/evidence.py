@@ -9,6 +9,7 @@ No table finds every page.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autorthanc_spool.deidentify.clues import Clue, Filled, Is, Measures, Not, Says, tag_of
@@ -47,7 +48,13 @@ _IMAGE_TYPE = ("ImageType",)
 
 _DOSE_PHRASES = (
     *("DOSE REPORT", "DOSE INFO", "DOSE INFORMATION", "DOSE RECORD", "DOSE SUMMARY", "DOSE SHEET", "DOSE PAGE"),
-    *("DOSE TABLE", "DOSE SCREEN", "DOSE SR", "DOSE CARD", "DOSE DATA", "REPORT DOSE"),
+    *("DOSE TABLE", "DOSE SCREEN", "DOSE SR", "DOSE CARD", "REPORT DOSE"),
+)
+_DOSE_DATA = ("DOSE DATA",)
+# Data that were acquired with such a dose.
+_DATA_OF_A_DOSE = tuple(
+    f"{which} DOSE DATA"
+    for which in ("LOW", "LOWER", "ULTRALOW", "REDUCED", "HALF", "NORMAL", "STANDARD", "FULL", "HIGH")
 )
 _PROTOCOL_PHRASES = (
     *("PATIENT PROT", "PATIENT PROTOCOL", "EXAM PROTOCOL", "EXAMINATION PROTOCOL", "PROTOCOL PAGE"),
@@ -130,7 +137,7 @@ _TYPES = (
     Row(
         "a dose report",
         "CTP, deid: dose pages of several vendors",
-        (Says(_IMAGE_TYPE, _DOSE_PHRASES),),
+        (Says(_IMAGE_TYPE, (*_DOSE_PHRASES, *_DOSE_DATA)),),
         even_if_no=True,
     ),
     Row(
@@ -178,6 +185,12 @@ _TEXT = (
         "a dose report",
         'CTP and deid: SeriesDescription "Dose Report"; Philips "Dose Info", Canon and others "Radiation Dose …"',
         (Says(_TEXTS, _DOSE_PHRASES),),
+        even_if_no=True,
+    ),
+    Row(
+        "a dose report",
+        "the same page's name on other consoles, and not what PET calls slices of low dose (AC low dose data)",
+        (Says(_TEXTS, _DOSE_DATA), Not(Says(_TEXTS, _DATA_OF_A_DOSE), "not slices of a dose")),
         even_if_no=True,
     ),
     Row("a dose report", _TRANSLATION, (Says(_TEXTS, _TRANSLATED_DOSE),), even_if_no=True),
@@ -252,7 +265,14 @@ _TEXT = (
         (
             Says(
                 _STUDY,
-                (*_DOSE_PHRASES, *_PROTOCOL_PHRASES, *_SUMMARY_PHRASES, *_SCREEN_PHRASES, *_DOCUMENT_PHRASES),
+                (
+                    *_DOSE_PHRASES,
+                    *_DOSE_DATA,
+                    *_PROTOCOL_PHRASES,
+                    *_SUMMARY_PHRASES,
+                    *_SCREEN_PHRASES,
+                    *_DOCUMENT_PHRASES,
+                ),
                 whole=True,
             ),
         ),
@@ -411,12 +431,28 @@ _DEVICES = (
 TABLE = (*_TYPES, *_TEXT, *_ORIGIN, *_DEVICES)
 _EVEN_IF_NO = tuple(row for row in TABLE if row.even_if_no)
 
-_PIXELS = (tag_of("Rows"), tag_of("PixelData"))
+# Pixels that are not a picture, whose words say what the numbers mean: a dose grid is called "Dose", a segmentation
+# comes with a "Report". The class alone doesn't make a file one: it must also say what PS3.3 requires of one (sections
+# C.8.8.3 and C.8.20.1).
+_MAPS = (
+    (Is("SOPClassUID", ("1.2.840.10008.5.1.4.1.1.481.2",)), Filled(("DoseGridScaling",))),
+    (
+        Is("SOPClassUID", ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")),
+        Is("Modality", ("SEG",)),
+    ),
+)
+_OF_WORDS = frozenset(_TEXT)
 
 # What the rows look at; of positions, which differ from slice to slice, only whether they are there.
 _POSITION_TAGS = frozenset(tag_of(keyword) for keyword in _POSITION)
 _TAGS = tuple(
-    {tag_of(keyword) for row in TABLE for clue in row.clues for keyword in clue.asked_of()} - _POSITION_TAGS,
+    {
+        tag_of(keyword)
+        for clues in (*(row.clues for row in TABLE), *_MAPS)
+        for clue in clues
+        for keyword in clue.asked_of()
+    }
+    - _POSITION_TAGS
 )
 
 _Seen = tuple[object, ...]
@@ -430,16 +466,22 @@ class Suspicions:
         self._reasons: dict[_Seen, str | None] = {}
 
     def of(self, facts: Facts, says_no: bool) -> str | None:
-        """Say why an image is perhaps a page; None for what isn't suspected, and for what has no pixels."""
-        if all(facts.element(tag) is None for tag in _PIXELS):
+        """Say why an image is perhaps a page; None for what isn't suspected, and for what has no picture."""
+        if not facts.has_picture:
             return None
         seen = _seen(facts, says_no)
         if seen not in self._reasons:
             if len(self._reasons) >= _MOST_SEEN:
                 self._reasons.clear()
-            rows = _EVEN_IF_NO if says_no else TABLE
-            self._reasons[seen] = next((reason for row in rows if (reason := row.reason(facts))), None)
+            self._reasons[seen] = next((reason for row in _rows(facts, says_no) if (reason := row.reason(facts))), None)
         return self._reasons[seen]
+
+
+def _rows(facts: Facts, says_no: bool) -> Iterator[Row]:
+    is_map = any(all(clue.found(facts) for clue in clues) for clues in _MAPS)
+    for row in _EVEN_IF_NO if says_no else TABLE:
+        if not (is_map and row in _OF_WORDS):
+            yield row
 
 
 def _seen(facts: Facts, says_no: bool) -> _Seen:

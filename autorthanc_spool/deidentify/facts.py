@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import date
 
-from autorthanc_spool.deidentify import text
+from autorthanc_spool.deidentify import dates, text
 from autorthanc_spool.deidentify.elements import NO_VR, DataSet, Element, tag_text
 from autorthanc_spool.deidentify.errors import Malformed
 from autorthanc_spool.deidentify.policy import CHARACTER_SET, PATIENT_ID
-from autorthanc_spool.deidentify.pseudonym import Patient
+from autorthanc_spool.deidentify.pseudonym import Patient, is_uid
 from autorthanc_spool.deidentify.reader import known_vr
 
 SOP_CLASS = 0x00080016
@@ -34,6 +35,12 @@ _ESSENTIAL = (
     *(0x00280000 | number for number in (0x02, 0x04, 0x06, 0x08, 0x10, 0x11, 0x100, 0x101, 0x102, 0x103)),
     *(0x7FE00008, 0x7FE00009, 0x7FE00010),
 )
+
+# PatientBirthDate, PatientBirthDateInAlternativeCalendar
+_BIRTH_DATES = (0x00100030, 0x00100033)
+
+# What describes a picture or holds one: Rows, Columns, and pixel data.
+_PICTURE = (0x00280010, 0x00280011, 0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
 def folded(text: str) -> str:
@@ -65,6 +72,11 @@ class Facts:
         """Find an element."""
         return self._elements.get(tag)
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether there are pixels, or anything says so; raw data, registrations and annotations have none."""
+        return any(tag in self._elements for tag in _PICTURE)
+
     def value(self, tag: int) -> bytes:
         """The bytes of a value; none when it is absent or a sequence."""
         element = self._elements.get(tag)
@@ -75,6 +87,10 @@ class Facts:
     def text(self, tag: int) -> str:
         """A value as text, without padding."""
         return text.decoded(self.value(tag), self.character_sets).strip(" \0")
+
+    def uid(self, tag: int) -> str:
+        """A UID, without padding; no character set holds for it, also where something else is in its place."""
+        return self.value(tag).decode("latin-1").strip(" \0")
 
     def words(self, tag: int) -> list[str]:
         """The values of an element as stripped text in capitals."""
@@ -109,12 +125,18 @@ class Facts:
         """Whom this is about."""
         return Patient(self.text(PATIENT_ID), self.text(_ISSUER_OF_PATIENT_ID), self.text(STUDY_INSTANCE))
 
+    def born(self) -> frozenset[date]:
+        """The patient's day of birth, also in another calendar, where it is written as dates are."""
+        texts = [self.text(tag) for tag in _BIRTH_DATES]
+        squeezed = [re.sub(r"[-./ ]", "", one) for one in texts]
+        return frozenset(day for one in (*texts, *squeezed) for day in dates.days_in(one))
+
     def check_identity(self) -> None:
         """Raise Malformed when the file doesn't say what it is."""
         missing = [keyword for tag, keyword in _IDENTITY.items() if not self.text(tag)]
         if missing:
             raise Malformed(f"the file has no {' and no '.join(missing)}, so it is not an image or document of a study")
-        if not re.fullmatch(r"[0-9.]{1,64}", self.text(SOP_CLASS), re.ASCII):
+        if not is_uid(self.text(SOP_CLASS)):
             raise Malformed("the file's SOPClassUID is not a UID")
         for tag in _ESSENTIAL:
             element = self.element(tag)

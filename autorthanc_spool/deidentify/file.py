@@ -25,7 +25,7 @@ from autorthanc_spool.deidentify.output import Output, Piece, chunks_of, size_of
 from autorthanc_spool.deidentify.pixels import clean_pixels
 from autorthanc_spool.deidentify.policy import Policy
 from autorthanc_spool.deidentify.profile import Profile
-from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, plain
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, is_uid, plain
 from autorthanc_spool.deidentify.reader import Reader
 from autorthanc_spool.deidentify.redaction import decide, redact
 from autorthanc_spool.deidentify.streams import Unclear
@@ -144,7 +144,7 @@ class Deidentifier:
         shift = dates.earlier(identity.days_back) if identity.days_back else dates.unmoved
         is_listed = self._profile.table is not None
         has_issuers = self._issuer is not None
-        subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers)
+        subject = Subject(patient, identity.pseudonym, shift, self._pseudonymiser, is_listed, has_issuers, facts.born())
 
         def look_for() -> Haystack:
             return haystack(needles(), self._profile.keeps(Keep.UIDS))
@@ -155,9 +155,9 @@ class Deidentifier:
         instead: dict[int, bytes | Output] = {**pixels.instead, **redaction.instead}
         if redaction.count and self._profile.keeps(Keep.UIDS):
             # Sent back to its archive, it would take the place of the original.
-            identity = replace(identity, SOPInstanceUID=self._pseudonymiser.uid(facts.text(SOP_INSTANCE)))
+            identity = replace(identity, SOPInstanceUID=self._pseudonymiser.uid(facts.uid(SOP_INSTANCE)))
             instead[SOP_INSTANCE] = syntax.encoding.element(SOP_INSTANCE, "UI", identity.SOPInstanceUID.encode())
-        instead |= added(options, syntax.encoding, identity.pseudonym, identity.StudyInstanceUID,
+        instead |= added(options, facts, identity.pseudonym, identity.StudyInstanceUID,
                          has_clean_pixels=redaction.is_clean)  # fmt: skip
         if self._profile.keeps(Keep.PATIENT_CHARACTERISTICS):
             instead |= computed_age(facts, syntax.encoding)
@@ -178,12 +178,16 @@ class Deidentifier:
         return self._pseudonymiser.pseudonym(patient)
 
     def new_uid(self, uid: str) -> str:
-        """Give the UID that stands for one."""
-        return uid if self._profile.keeps(Keep.UIDS) else self._pseudonymiser.uid(uid)
+        """Give the UID that stands for one; what isn't a UID is replaced also where UIDs are kept."""
+        # As in the data set: where there are several, each is one.
+        return "\\".join(self._new_uid(one.strip(" \0")) for one in uid.split("\\"))
+
+    def _new_uid(self, uid: str) -> str:
+        return uid if self._profile.keeps(Keep.UIDS) and is_uid(uid) else self._pseudonymiser.uid(uid)
 
     def _identity(self, facts: Facts, patient: Patient, issuer: str) -> Identity:
         study, series, instance = (
-            self.new_uid(facts.text(tag)) for tag in (STUDY_INSTANCE, SERIES_INSTANCE, SOP_INSTANCE)
+            self.new_uid(facts.uid(tag)) for tag in (STUDY_INSTANCE, SERIES_INSTANCE, SOP_INSTANCE)
         )
         return Identity(self.pseudonym(patient), self._days_back(patient), study, series, instance, issuer)
 
@@ -191,6 +195,12 @@ class Deidentifier:
         if self._profile.keeps(Keep.MODIFIED_DATES):
             return self._pseudonymiser.days(patient)
         return 0 if self._profile.keeps(Keep.FULL_DATES) else None
+
+
+def patient_of(data: memoryview) -> Patient:
+    """Whom a file is about, as it is read for its pseudonym. Raises Malformed, Unsupported."""
+    syntax, buffer, start = open_container(data)
+    return Facts(buffer, Reader(buffer).data_set(start, syntax.encoding)).patient()
 
 
 def _named(emptied: Mapping[int, int]) -> dict[str, int]:

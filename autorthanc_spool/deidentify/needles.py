@@ -87,7 +87,9 @@ class _Gathering:
             return kind
         verdict = self.policy.decide(element.tag, element.vr).verdict
         if kind is NeedleKind.DAY:
-            return None if verdict is Verdict.DATE and self.keeps_days else kind
+            # The birth date has an element of its own, which is never kept.
+            is_kept = self.keeps_days and verdict in (Verdict.DATE, Verdict.DATE_UNLESS_BIRTH)
+            return None if is_kept else kind
         if kind is NeedleKind.UID:
             return kind if verdict is Verdict.NEW_UID else None
         return kind if verdict in _GONE else None

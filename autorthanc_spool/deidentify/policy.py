@@ -6,11 +6,13 @@ that DICOM doesn't know and those that can hold a name, an instant, an address o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
 from pydicom.datadict import keyword_for_tag
 
+from autorthanc_spool.deidentify.concepts import MEASURED_VALUE, NUMERIC_VALUE, OTHER_NUMBERS, About
 from autorthanc_spool.deidentify.reader import known_vr
 from autorthanc_spool.deidentify.table import Code, Row, table
 from autorthanc_spool.rules.model import AnonymiseOptions, Keep
@@ -26,6 +28,7 @@ class Verdict(Enum):
     PSEUDONYM = auto()
     NEW_UID = auto()
     DATE = auto()
+    DATE_UNLESS_BIRTH = auto()
     ZONE = auto()
     AGE = auto()
     KIND = auto()
@@ -60,6 +63,22 @@ TEXT_VALUE = 0x0040A160
 _ICC_PROFILE = 0x00282000
 
 _INSTANTS = frozenset({"DA", "DT", "TM"})
+
+# Listed instants that can mean anything: DateTime and Date of content items, SelectorDAValue, SelectorDTValue.
+_ANY_INSTANT = frozenset({0x0040A120, 0x0040A121, 0x00720061, 0x00720063})
+
+# What a content item can hold about its patient, and what is left of it where it goes. MeasuredValueSequence may be
+# empty (PS3.3 table C.18.1-1), which is better than a wrong number; the others may not.
+_CONTENT: Mapping[int, Verdict] = {
+    0x0040A120: Verdict.DUMMY,  # DateTime
+    0x0040A121: Verdict.DUMMY,  # Date
+    0x0040A122: Verdict.DUMMY,  # Time
+    TEXT_VALUE: Verdict.DUMMY,
+    0x0040A168: Verdict.DUMMY,  # ConceptCodeSequence
+    MEASURED_VALUE: Verdict.EMPTY,
+    NUMERIC_VALUE: Verdict.DUMMY,
+    **dict.fromkeys(OTHER_NUMBERS, Verdict.REMOVE),
+}
 
 # What an identity can be written into in words. CS, AS, DS and IS are narrower.
 _TEXTS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
@@ -148,6 +167,21 @@ class Policy:
             found = self._cleaning[tag, vr] = self._decide_cleaning(tag, vr)
         return found
 
+    @property
+    def keeps_characteristics(self) -> bool:
+        """Whether age, sex, size and the like stay."""
+        return Keep.PATIENT_CHARACTERISTICS in self._options.keep
+
+    def decide_about(self, about: About, tag: int, vr: str) -> Decision | None:
+        """Decide about an element of an item that says something about its patient; None where it is as elsewhere."""
+        verdict = _CONTENT.get(tag)
+        if verdict is None or (vr == "SQ") != (known_vr(tag) == "SQ"):
+            return None
+        if about is About.BIRTH or not self.keeps_characteristics:
+            return Decision(verdict)
+        # An age in words can't be capped.
+        return Decision(verdict) if about is About.AGE and tag == TEXT_VALUE else None
+
     def _decide(self, tag: int, vr: str) -> Decision:
         known = known_vr(tag)
         if vr != "UN" or known is None or known == "SQ":
@@ -208,7 +242,7 @@ class Policy:
         if vr == "SQ":
             return Decision(Verdict.WALK)
         if known in _INSTANTS or vr in _INSTANTS:
-            return Decision(Verdict.DATE, Verdict.EMPTY) if self._dates else REMOVE
+            return Decision(Verdict.DATE_UNLESS_BIRTH, Verdict.EMPTY) if self._dates else REMOVE
         if "UI" in (known, vr):
             return self._of_uids(_is_kind(tag))
         if "UR" in (known, vr):
@@ -225,7 +259,7 @@ class Policy:
         if vr == "PN":
             return REMOVE
         if vr in _INSTANTS:
-            return Decision(Verdict.DATE, Verdict.EMPTY) if self._dates else REMOVE
+            return Decision(Verdict.DATE_UNLESS_BIRTH, Verdict.EMPTY) if self._dates else REMOVE
         if vr == "UI":
             return self._of_uids()
         # What isn't known is searched for names like text; the person who called it safe answers for the rest.
@@ -271,6 +305,8 @@ def _kept_or_cleaned(row: Row, code: Code, vr: str, basic: Verdict) -> Decision:
     kind = row.vr or vr
     if row.tag == TIMEZONE:
         return Decision(Verdict.ZONE, basic)
+    if row.tag in _ANY_INSTANT:
+        return Decision(Verdict.DATE_UNLESS_BIRTH, basic)
     if kind in _INSTANTS:
         return Decision(Verdict.DATE, Verdict.EMPTY)
     if kind == "AS":
@@ -278,6 +314,9 @@ def _kept_or_cleaned(row: Row, code: Code, vr: str, basic: Verdict) -> Decision:
     if code is Code.KEEP:
         if kind in _NUMBERS:
             return Decision(Verdict.NUMBER, basic)
+        if "retain_patient_chars" in row.options and kind in _TEXTS | {"AE", "CS", "UR"}:
+            # What the patient is like is said in few words, and a name isn't one of them.
+            return Decision(Verdict.WORD if kind == "CS" else Verdict.TEXT, basic)
         return Decision(Verdict.KIND) if kind == "UI" else KEEP
     # Binary values can't be looked into.
     return Decision(Verdict.CLEAN, basic) if kind in _TEXTS | {"AE", "CS"} else Decision(basic)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 import unicodedata
 from dataclasses import dataclass, field
 
@@ -34,6 +35,8 @@ PSEUDONYM_BYTES = 10
 
 # What is remembered of one file's UIDs serves its series; more would only fill the memory.
 _REMEMBERED_UIDS = 100_000
+
+_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 
 _VERSION_AND_VARIANT_MASK = ~((0xF << 76) | (0x3 << 62))
 _VERSION_8_AND_VARIANT = (0x8 << 76) | (0x2 << 62)
@@ -97,6 +100,11 @@ def pseudonym(PatientID: str, IssuerOfPatientID: str, project: str, key: Key) ->
 
 def _digest(key: bytes, message: bytes) -> bytes:
     return hmac.digest(key, message, "sha256")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is written as UIDs are (PS3.5 section 9.1); anything else may be a name."""
+    return _UID.fullmatch(text) is not None
 
 
 def plain(text: str) -> str:

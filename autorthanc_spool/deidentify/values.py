@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 
 from autorthanc_spool.deidentify import ages, dates, dummies, icc, text
 from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.haystack import Haystack, is_registered
 from autorthanc_spool.deidentify.policy import Verdict
-from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, is_uid
 from autorthanc_spool.deidentify.pseudonym_table import normalised
 
 _ISSUER_OF_PATIENT_ID = 0x00100021
 
 # DS and IS (PS3.5 section 6.2), and what programs write that have no number to give.
 _NUMBERS = re.compile(rb"(?:[-+0-9.,e# \\\0]|nan|inf(?:inity)?|qnan|ind)*", re.IGNORECASE)
-_UIDS = re.compile(rb"[0-9.\\ \0]*")
 
 # How many bytes one number has.
 _UNITS = {
@@ -41,7 +41,8 @@ Made = bytes | Verdict | None
 class Subject:
     """Whose file it is, and what that changes.
 
-    `is_listed` says that a table gave the pseudonym, `has_issuers` that issuers tell patients apart.
+    `is_listed` says that a table gave the pseudonym, `has_issuers` that issuers tell patients apart. `born` has the day
+    of birth, also as another calendar has it.
     """
 
     patient: Patient
@@ -50,6 +51,7 @@ class Subject:
     pseudonymiser: Pseudonymiser
     is_listed: bool
     has_issuers: bool = False
+    born: frozenset[date] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Values:
             Verdict.NEW_UID: self._new_uids,
             Verdict.KIND: self._kind,
             Verdict.DATE: self._moved,
+            Verdict.DATE_UNLESS_BIRTH: self._moved_unless_birth,
             Verdict.ZONE: lambda place: _kept_if(dates.readable_zone(_plain(place.value))),
             Verdict.AGE: self._age,
             Verdict.NUMBER: lambda place: _kept_if(_NUMBERS.fullmatch(place.value)),
@@ -99,6 +102,13 @@ class Values:
         """Make the new value of an element, or say what happens to it instead."""
         value = b"" if element.items is not None else bytes(self._buffer[element.value : element.end])
         return self._handlers[verdict](Place(element.tag, vr, value, sets, pseudonym))
+
+    def peek(self, verdict: Verdict, element: Element, vr: str, sets: text.CharacterSets) -> Made:
+        """Make a value that something else refers to; nothing is counted, as it is made again in its own place."""
+        counted = self.emptied.copy()
+        made = self.make(verdict, element, vr, sets, self.pseudonym)
+        self.emptied = counted
+        return made
 
     def pseudonym_in(self, item: DataSet, element: Element, sets: text.CharacterSets, otherwise: str) -> str:
         """The pseudonym of the patient whose PatientID is in an item; an item may be about somebody else."""
@@ -127,10 +137,8 @@ class Values:
         return self._subject.pseudonymiser.uid(uid)
 
     def _kind(self, place: Place) -> Made:
-        if not _UIDS.fullmatch(place.value):
-            return self._new_uids(place)
         before = [_stripped(one) for one in _plain(place.value).split("\\")]
-        after = [self.kind(one) for one in before]
+        after = [self.kind(one) if is_uid(one) else self._subject.pseudonymiser.uid(one) for one in before]
         return Verdict.KEEP if after == before else "\\".join(after).encode()
 
     def _moved(self, place: Place) -> Made:
@@ -142,6 +150,15 @@ class Values:
         else:
             after = [dates.moved_date(one, self._subject.shift) or "" for one in before]
         return Verdict.KEEP if after == before else "\\".join(after).encode()
+
+    def _moved_unless_birth(self, place: Place) -> Made:
+        """Move it as others; the day of birth goes, as no option keeps that."""
+        if place.vr != "TM" and self._subject.born:
+            ones = _plain(place.value).split("\\")
+            if any(dates.days_in(_stripped(one)) & self._subject.born for one in ones):
+                self.emptied[place.tag] += 1
+                return None
+        return self._moved(place)
 
     def _age(self, place: Place) -> Made:
         before = _plain(place.value)

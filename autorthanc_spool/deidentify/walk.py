@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from autorthanc_spool.deidentify import dummies, text
+from autorthanc_spool.deidentify import concepts, dummies, text
 from autorthanc_spool.deidentify.character_sets import corrected, fits, names_of
+from autorthanc_spool.deidentify.concepts import About
 from autorthanc_spool.deidentify.elements import (
     ITEM,
     ITEM_END,
@@ -54,12 +55,15 @@ _REFERENCED_REQUEST = 0x0040A370
 # What an item that refers to an object is made of (PS3.3 table 10-11): ReferencedSOPClassUID, ReferencedSOPInstanceUID.
 _REFERENCE = ((0x00081150, Verdict.KIND), (0x00081155, Verdict.NEW_UID))
 
+# GraphicLayerSequence, GraphicLayer
+_GRAPHIC_LAYERS, _GRAPHIC_LAYER = 0x00700060, 0x00700002
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Where the walk is: how elements and text are written here, whose they are, and what else is looked at.
 
-    `parent` is the tag of the sequence around, 0 at the top.
+    `parent` is the tag of the sequence around, 0 at the top; `about` is what a content item says of its patient.
     """
 
     encoding: Encoding
@@ -67,6 +71,7 @@ class Scope:
     pseudonym: str
     cleaning: bool = False
     parent: int = 0
+    about: About | None = None
 
 
 class Walk:
@@ -81,15 +86,19 @@ class Walk:
         self._safe = frozenset(safe)
         self._values = values
         self._opaque = opaque
+        self._layer = dummies.WORD
 
     def data_set(self, data_set: DataSet, instead: Mapping[int, bytes | Output]) -> Output:
         """Write the top level, in which whole elements, by tag, replace what the file has, or beside it."""
         scope = Scope(data_set.encoding, text.DEFAULT, self._values.pseudonym)
+        self._layer = self._first_layer(data_set, self._scope_of(data_set, scope))
         return self._level(data_set, scope, sorted(instead.items(), reverse=True))
 
     def _level(self, data_set: DataSet, scope: Scope, waiting: list[tuple[int, bytes | Output]]) -> Output:
         scope = self._scope_of(data_set, scope)
         safe = safe_elements(_readable(data_set), self._buffer, self._safe) if self._safe else {}
+        if scope.about is About.AGE and self._policy.keeps_characteristics:
+            waiting = self._capped_age(data_set, scope)
         replaced = {tag for tag, _ in waiting}
         out = Output()
         for element in data_set.elements:
@@ -122,7 +131,19 @@ class Walk:
             elif element.tag == PATIENT_ID and element.items is None:
                 pseudonym = self._values.pseudonym_in(data_set, element, scope.character_sets, scope.pseudonym)
                 scope = replace(scope, pseudonym=pseudonym)
+        if scope.parent and data_set.get(concepts.CONCEPT_NAME) is not None:
+            scope = replace(scope, about=concepts.about(self._buffer, data_set))
         return scope
+
+    def _capped_age(self, data_set: DataSet, scope: Scope) -> list[tuple[int, bytes | Output]]:
+        """Write the number of an item that says an age; where it is said once more, that goes."""
+        waiting: list[tuple[int, bytes | Output]] = [
+            (tag, b"") for tag in concepts.OTHER_NUMBERS if data_set.get(tag) is not None
+        ]
+        capped = concepts.capped_age(self._buffer, data_set)
+        if capped is not None:
+            waiting.append((concepts.NUMERIC_VALUE, scope.encoding.element(concepts.NUMERIC_VALUE, "DS", capped)))
+        return waiting[::-1]
 
     def _decide(self, element: Element, scope: Scope) -> Decision:
         is_at_home = not scope.parent or (scope.parent, element.tag) == _WAVEFORM
@@ -130,6 +151,8 @@ class Walk:
             # Pictures of other pictures: what is known of the image doesn't hold for them.
             return REMOVE
         vr = element.vr if element.items is None else "SQ"
+        if scope.about is not None and (found := self._policy.decide_about(scope.about, element.tag, vr)):
+            return found
         if element.tag == REFERENCED_STUDY and scope.parent == _REFERENCED_REQUEST:
             decision = self._policy.decide(element.tag, vr)
             return Decision(Verdict.EMPTY) if decision == REMOVE and vr == "SQ" else decision
@@ -180,7 +203,9 @@ class Walk:
             self._keep(element, scope.encoding, out)
         elif verdict in (Verdict.WALK, Verdict.WALK_CLEANING):
             cleaning = scope.cleaning or verdict is Verdict.WALK_CLEANING
-            self._sequence(element, replace(scope, cleaning=cleaning, parent=element.tag), out)
+            # The value of an item is still about the same, the items below it aren't.
+            about = scope.about if element.tag == concepts.MEASURED_VALUE else None
+            self._sequence(element, replace(scope, cleaning=cleaning, parent=element.tag, about=about), out)
         elif verdict is Verdict.REFERENCES:
             content = b"".join(self._reference(item, scope) for item in element.items or [])
             out.put(scope.encoding.element(element.tag, "SQ", content))
@@ -210,9 +235,25 @@ class Walk:
         if element.items is not None:
             vr = "SQ"
             if decision.verdict is Verdict.DUMMY and element.items:
-                made = dummies.sequence(element.tag, scope.encoding)
+                made = dummies.sequence(element.tag, scope.encoding, self._layer)
         assert isinstance(made, bytes)
         out.put(scope.encoding.element(element.tag, vr, made))
+
+    def _first_layer(self, data_set: DataSet, scope: Scope) -> bytes:
+        """The name that the file's first graphic layer will have, for a dummy annotation on it."""
+        layers = data_set.get(_GRAPHIC_LAYERS)
+        if layers is None or not layers.items:
+            return dummies.WORD
+        scope = self._scope_of(layers.items[0], scope)
+        element = layers.items[0].get(_GRAPHIC_LAYER)
+        if element is None or element.items is not None or element.vr not in ("CS", "UN"):
+            return dummies.WORD
+        before = bytes(self._buffer[element.value : element.end]).strip(b" \0")
+        for verdict in self._policy.decide(element.tag, element.vr):
+            made = self._values.peek(verdict, element, "CS", scope.character_sets)
+            if made is not None:
+                return made if isinstance(made, bytes) else before
+        return dummies.WORD
 
     def _sequence(self, element: Element, scope: Scope, out: Output) -> None:
         items = element.items or []

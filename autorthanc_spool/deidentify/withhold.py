@@ -64,6 +64,8 @@ def reason_to_withhold(facts: Facts, options: AnonymiseOptions) -> Withheld | No
 
 def may_show_a_name(facts: Facts) -> str | None:
     """Say why the pixels of a file may show a name, or None: a `Withheld`, or what makes it look like a page."""
+    if not facts.has_picture:
+        return None
     sop_class = facts.text(SOP_CLASS)
     annotated = set(facts.words(_BURNED_IN_ANNOTATION))
     if "YES" in annotated:

@@ -2,6 +2,9 @@
 
 A pseudonym can't be computed backwards. So the pseudonyms of those whose it may be are compared with it, one after
 the other: the rule's table first, then the patients in Orthanc, or those of a file.
+
+Orthanc lists some PatientIDs otherwise than they are read here, where bytes aren't in the character set that the file
+names, or a NUL is among them. So where nobody is found among what it lists, files are read, one of each study.
 """
 
 from __future__ import annotations
@@ -11,12 +14,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.dicom import Resource
-from autorthanc_spool.core.errors import ResourceMissing, SpoolError, UsageError
+from autorthanc_spool.core.errors import InstanceError, ResourceMissing, SpoolError, UsageError
+from autorthanc_spool.deidentify.errors import DeidentificationError
+from autorthanc_spool.deidentify.file import patient_of
 from autorthanc_spool.deidentify.key import Key
-from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
+from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, plain
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.transfer import Transfer
 from autorthanc_spool.outgoing.issuers import issuers_of_files, issuers_of_series
 from autorthanc_spool.outgoing.keyring import Keyring
 from autorthanc_spool.rules import AnonymiseOptions
@@ -24,9 +31,16 @@ from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
 
 
-def reidentify(tools: Tools, options: AnonymiseOptions, pseudonym: str, file: Path | None) -> Patient:
+def reidentify(
+    tools: Tools,
+    options: AnonymiseOptions,
+    pseudonym: str,
+    file: Path | None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Patient:
     """Find the patient of a pseudonym under a rule's options; `file` holds candidates, else Orthanc is asked.
 
+    `say` is given a sentence about what takes long.
     Raises SpoolError when it is nobody's, KeyUnavailable, PseudonymTableInvalid, OrthancUnavailable.
     """
     name = options.pseudonym_table
@@ -34,7 +48,7 @@ def reidentify(tools: Tools, options: AnonymiseOptions, pseudonym: str, file: Pa
     for PatientID in table.patients(pseudonym.strip()) if table else ():
         return Patient(PatientID)
     key = Keyring(tools.settings.pseudonym_key_file, tools.spool).recorded()
-    candidates = _of_file(file) if file else _in_orthanc(tools.orthanc, is_apart=options.issuer == "apart")
+    candidates = _of_file(file) if file else _in_orthanc(tools.orthanc, say, is_apart=options.issuer == "apart")
     is_wanted = _is_of(pseudonym, key, options.project)
     found = next(filter(is_wanted, candidates), None)
     if found is None:
@@ -79,7 +93,7 @@ def _of_file(path: Path) -> Iterator[Patient]:
             yield Patient(unicodedata.normalize("NFC", PatientID), issuer)
 
 
-def _in_orthanc(orthanc: Orthanc, *, is_apart: bool) -> Iterator[Patient]:
+def _in_orthanc(orthanc: Orthanc, say: Callable[[str], None], *, is_apart: bool) -> Iterator[Patient]:
     """All patients in Orthanc: by their IDs alone first, as issuers rarely count, and have to be read from files."""
     orthanc.system()
     studies = orthanc.study_resources()
@@ -88,6 +102,32 @@ def _in_orthanc(orthanc: Orthanc, *, is_apart: bool) -> Iterator[Patient]:
     for every_file in (False, True) if is_apart else (False,):
         for study in studies:
             yield from _with_issuers(orthanc, study, every_file=every_file)
+    if studies:
+        say(
+            "nobody has it by what Orthanc lists, which reads some PatientIDs otherwise than this program; now a file "
+            f"of each study is read, {counted(len(studies), 'study')}"
+        )
+    # Those of other characters than ASCII are the likely ones.
+    for study in sorted(studies, key=lambda one: one.patient_tags.get("PatientID", "").isascii()):
+        yield from _as_read_here(orthanc, study)
+
+
+def _as_read_here(orthanc: Orthanc, study: Resource) -> Iterator[Patient]:
+    """The patient of a study by its smallest file that can be read."""
+    try:
+        whole = orthanc.with_instances(orthanc.resource(study.level, study.resource_id))
+    except ResourceMissing:
+        # It was deleted since the list was made.
+        return
+    for instance in sorted(whole.instances, key=lambda one: one.file_size_bytes):
+        try:
+            read = patient_of(memoryview(b"".join(Transfer(orthanc, instance))))
+        except (DeidentificationError, InstanceError):
+            continue
+        patient = replace(read, PatientID=plain(read.PatientID))
+        yield replace(patient, IssuerOfPatientID="")
+        yield patient
+        return
 
 
 def _with_issuers(orthanc: Orthanc, study: Resource, *, every_file: bool) -> Iterator[Patient]:

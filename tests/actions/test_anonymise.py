@@ -15,6 +15,7 @@ import pydicom
 import pytest
 
 from autorthanc_spool.deidentify.key import Key
+from tests.deidentify import corpus
 from tests.deidentify.make import anonymised
 from tests.helpers import csa, datasets
 from tests.helpers.canaries import NAME, PATIENT_ID, assert_nothing_left, canary_study, everything_below
@@ -360,6 +361,29 @@ def test_reidentify_finds_the_patient(site: Site) -> None:
     assert lost.stdout == ""
     assert "nobody in Orthanc" in lost.stderr
     site.run("reidentify", "X", "--rule", "nothing", expect=2)
+
+
+@pytest.mark.parametrize(
+    ("PatientID", "character_set"),
+    [
+        (b"N\0UL ", b"ISO_IR 100"),
+        ("\u738b5".encode("gb2312"), b"GB2312"),
+        ("\u00e9U1".encode("latin-1"), b"ISO_IR 192"),
+    ],
+)
+def test_reidentify_finds_a_patient_whose_id_orthanc_reads_otherwise(
+    site: Site, PatientID: bytes, character_set: bytes
+) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    elements: corpus.Elements = {0x00080005: ("CS", character_set), 0x00100020: ("LO", PatientID)}
+    send(site, datasets.make_study("OTHER"))
+    send(site, [corpus.file({**corpus.image(), **elements})])
+    site.once()
+    pseudonyms = {str(one.PatientID) for one in published_files(site)}
+    found = [site.run("reidentify", one, "--rule", "trial") for one in pseudonyms]
+    (other,) = (one for one in found if one.stdout != "OTHER\n")
+    assert other.stdout.strip()
+    assert "a file of each study is read, 2 studies" in other.stderr
 
 
 def test_reidentify_makes_no_key(site: Site) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.deidentify.key import Key, open_key
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
 from autorthanc_spool.disk import durable
 from autorthanc_spool.rules import Keep
 from autorthanc_spool.spool import audit_key
-from tests.deidentify import real
-from tests.deidentify.make import KEY, anonymised
+from tests.deidentify import corpus, real
+from tests.deidentify.make import KEY, anonymised, deidentifier
 from tests.helpers import datasets
 
 ANOTHER_KEY = Key(bytes(range(1, 33)))
@@ -29,7 +30,7 @@ WHOLE = ["CT_small.dcm", "MR_small.dcm", "MR_small_bigendian.dcm", "rtplan.dcm",
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
-from tests.deidentify import real
+from tests.deidentify import corpus, real
 from tests.deidentify.make import anonymised
 for name in sys.argv[1:]:
     print(hashlib.sha256(anonymised(Path(name).read_bytes(), burned_in="allow")).hexdigest(), name)
@@ -105,6 +106,33 @@ def test_references_lead_to_the_new_files() -> None:
     )
     assert two.SourceImageSequence[0].ReferencedSOPClassUID == two.SOPClassUID
     assert (one.StudyInstanceUID, one.FrameOfReferenceUID) == (two.StudyInstanceUID, two.FrameOfReferenceUID)
+
+
+@pytest.mark.parametrize("keep", [frozenset(), frozenset({Keep.UIDS})], ids=["replaced", "kept"])
+@pytest.mark.parametrize(
+    "uid", [b"Quackenbush-7654321", "J\xfcrgen".encode("latin-1"), b"1.2.3\\1.2.4", b"1" * 70, b"1.2.3\\Quackenbush"]
+)
+def test_what_is_not_a_uid_is_the_same_in_the_file_its_header_and_what_refers_to_it(
+    uid: bytes, keep: frozenset[Keep]
+) -> None:
+    reference: corpus.Elements = {0x00081150: ("UI", corpus.CT.encode()), 0x00081155: ("UI", uid)}
+    own: corpus.Elements = {
+        0x00080005: ("CS", b"ISO_IR 192"),
+        0x00080018: ("UI", uid),
+        0x00082112: ("SQ", [reference]),
+    }
+    data = corpus.file({**corpus.image(), **own})
+    made = deidentifier(keep=keep).file(memoryview(data))
+    assert isinstance(made, Deidentified)
+    found = pydicom.dcmread(io.BytesIO(made.bytes(memoryview(data))))
+    assert found.SOPInstanceUID == found.file_meta.MediaStorageSOPInstanceUID
+    assert found.SOPInstanceUID == found.SourceImageSequence[0].ReferencedSOPInstanceUID
+    text = "\\".join(found.SOPInstanceUID) if b"\\" in uid else found.SOPInstanceUID
+    assert made.identity.SOPInstanceUID == text
+    # Names of files are made of what Orthanc lists.
+    if uid.isascii():
+        assert deidentifier(keep=keep).new_uid(uid.decode()) == text
+    assert re.fullmatch(r"[0-9.]{1,64}(\\[0-9.]{1,64})*", text)
 
 
 def test_intervals_of_a_patient_stay_exact_and_patients_move_differently() -> None:

@@ -20,6 +20,8 @@ from tests.helpers import datasets
 
 CT, MR, PET = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.128"
 CR, DX, XA = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.12.1"
+DOSE, SEG = "1.2.840.10008.5.1.4.1.1.481.2", "1.2.840.10008.5.1.4.1.1.66.4"
+GRID = {"SOPClassUID": DOSE, "Modality": "RTDOSE", "DoseGridScaling": "0.001"}
 NO_POSITION = {"ImagePositionPatient": None}
 COLOUR = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
 
@@ -143,6 +145,10 @@ PAGES: dict[str, dict[str, Any]] = {
     "digitised film": {"SOPClassUID": CR, "Modality": "CR", "Manufacturer": "VIDAR"},
     "captured fluoroscopy": {"SOPClassUID": XA, "Modality": "XA", "ConversionType": "DV", **NO_POSITION},
     "result of a catheter laboratory": {"SOPClassUID": XA, "Modality": "XA", "ImageType": ["DERIVED", "SECONDARY"]},
+    "data of the dose": {"SeriesDescription": "Exam Dose Data"},
+    "dose under the class of a dose grid": {"SOPClassUID": DOSE, "SeriesDescription": "Dose Report"},
+    "report under the class of a segmentation": {"SOPClassUID": SEG, "SeriesDescription": "Report"},
+    "screen among dose grids": {**GRID, "ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]},
     "a study of nothing but a report": {"StudyDescription": " dose  report "},
 }
 
@@ -188,6 +194,17 @@ IMAGES: dict[str, dict[str, Any]] = {
     "CR": {"SOPClassUID": CR, "Modality": "CR", "ConversionType": "DI", **NO_POSITION},
     "DX": {"SOPClassUID": DX, "Modality": "DX", **NO_POSITION},
     "XA": {"SOPClassUID": XA, "Modality": "XA", "ImageType": ["ORIGINAL", "PRIMARY", "SINGLE PLANE"], **NO_POSITION},
+    "dose grid": {**GRID, "SeriesDescription": "Dose"},
+    "dose grid of a plan": {**GRID, "SeriesDescription": "Dose Summary", "ProtocolName": "PROTOCOL"},
+    "dose grid of a study": {**GRID, "StudyDescription": "Dose Report"},
+    "segmentation": {
+        "SOPClassUID": SEG,
+        "Modality": "SEG",
+        "SeriesDescription": "Report",
+        **NO_POSITION,
+    },
+    "PET of low dose": {"SOPClassUID": PET, "Modality": "PT", "SeriesDescription": "AC low dose data"},
+    "CT of high dose": {"SeriesDescription": "High Dose Data set"},
 }
 
 
@@ -196,11 +213,26 @@ def test_an_image_leaves_although_a_word_or_its_form_is_like_a_page(keywords: di
     assert reason(page(**keywords)) is None
 
 
-def test_what_has_no_pixels_is_not_a_page() -> None:
-    found = pydicom.dcmread(io.BytesIO(page(SeriesDescription="Dose Report")))
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"SeriesDescription": "Dose Report"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66", "Modality": "US"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.78.2", "Modality": "OP"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.91.1", "Modality": "SM"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.481.3", "Modality": "RTSTRUCT", "BurnedInAnnotation": "YES"},
+    ],
+)
+def test_what_has_no_pixels_shows_no_name(keywords: dict[str, Any]) -> None:
+    found = pydicom.dcmread(io.BytesIO(page(**keywords)))
     for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"):
         del found[keyword]
-    assert reason(datasets.encode(found)) is None
+    for burned_in in ("withhold", "redact"):
+        assert reason(datasets.encode(found), burned_in=burned_in) is None
+
+
+def test_a_dose_grid_that_says_that_a_name_is_burned_in_is_withheld() -> None:
+    assert reason(page(**GRID, SeriesDescription="Dose", BurnedInAnnotation="YES")) == "BurnedInAnnotation is YES"
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 
 from autorthanc_spool.core.errors import PatientNotListed, PseudonymTableInvalid
 from autorthanc_spool.deidentify import ages, dates
-from autorthanc_spool.deidentify.file import Held
+from autorthanc_spool.deidentify.file import Deidentified, Held
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables, parse_table
 from autorthanc_spool.deidentify.withhold import Withheld
-from autorthanc_spool.rules import Keep
+from autorthanc_spool.rules import Keep, PrivateElement
 from tests.deidentify import corpus
 from tests.deidentify.make import anonymised, deidentifier
 from tests.helpers import datasets
@@ -68,6 +68,38 @@ def test_a_date_that_cannot_be_read_becomes_empty_in_the_file() -> None:
     assert (found.StudyDate, found.SeriesDate) == ("", "")
 
 
+@pytest.mark.parametrize("keep", [Keep.FULL_DATES, Keep.MODIFIED_DATES])
+def test_a_private_date_that_is_called_safe_does_not_say_the_birth_date(keep: Keep) -> None:
+    elements: corpus.Elements = {
+        0x00100030: ("DA", b"19410203"),
+        0x00110010: ("LO", b"ACME"),
+        0x00111001: ("DA", b"19410203"),
+        0x00111002: ("DT", b"20200101\\194102030405"),
+        0x00111003: ("DA", b"20260102"),
+        0x00111004: ("DA", b"19410101-19410203"),
+    }
+    safe = tuple(PrivateElement("ACME", 0x11, number) for number in range(1, 5))
+    data = corpus.file({**corpus.image(), **elements})
+    found = read(anonymised(data, keep=frozenset({keep}), safe_private=safe))
+    assert [found[0x0011, 0x1000 + number].value for number in (1, 2, 4)] == ["", "", ""]
+    assert (found[0x0011, 0x1003].value == "20260102") == (keep is Keep.FULL_DATES)
+    assert found[0x0011, 0x1003].value
+
+
+def test_the_day_of_a_newborns_exam_stays_where_the_table_has_an_option_for_it() -> None:
+    born: corpus.Elements = {
+        0x00080020: ("DA", b"20260102"),
+        0x00080021: ("DA", b"20260102"),
+        0x00100030: ("DA", b"20260102"),
+        # ProcedureCreationDate and ExpiryDate, which the table doesn't list.
+        0x00144076: ("DA", b"20260102"),
+        0x00141020: ("DA", b"20260103"),
+    }
+    found = read(anonymised(corpus.file({**corpus.image(), **born}), keep=frozenset({Keep.FULL_DATES})))
+    assert (found.StudyDate, found.SeriesDate, found.PatientBirthDate) == ("20260102", "20260102", "")
+    assert (found.ProcedureCreationDate, found.ExpiryDate) == ("", "20260103")
+
+
 @pytest.mark.parametrize(
     ("born", "on", "age"),
     [
@@ -91,6 +123,22 @@ def test_a_missing_age_is_written_and_a_high_one_capped() -> None:
     assert old.PatientBirthDate == ""
     both = read(anonymised(young, keep=AGED | {Keep.MODIFIED_DATES}))
     assert both.PatientAge == "055Y"
+
+
+# (0010,0047) and its like are newer than pydicom's dictionary.
+KEPT_TEXTS = [(0x00100040, "CS"), (0x00102160, "SH"), (0x001021A0, "CS"), (0x00102203, "CS"), (0x00100047, "UR")]
+
+
+@pytest.mark.parametrize(("tag", "vr"), KEPT_TEXTS)
+def test_what_is_kept_of_the_patient_stays_unless_it_names_him(tag: int, vr: str) -> None:
+    named: corpus.Elements = {0x00100010: ("PN", b"Smithfield^Johanna")}
+    for value, stays in ((b"F", True), (b"SMITHFIELD", False)):
+        data = corpus.file({**corpus.image(), **named, tag: (vr, value)})
+        made = deidentifier(keep=AGED).file(memoryview(data))
+        assert isinstance(made, Deidentified)
+        found = read(made.bytes(memoryview(data))).get(tag)
+        assert (str(found.value) if found else "") == (value.decode() if stays else "")
+        assert sum(made.emptied.values()) == (not stays)
 
 
 @pytest.mark.parametrize("age", [b"", b"95Y", b"095y", b"old!", b"055Y\\012Y"])
@@ -118,6 +166,21 @@ def test_every_file_says_what_was_done(keep: tuple[Keep, ...], told: str, codes:
     assert found.PatientName == found.PatientID
     assert len(found.StudyID) == 8
     int(found.StudyID, 16)
+
+
+@pytest.mark.parametrize(
+    ("before", "keep", "after"),
+    [
+        ("MODIFIED", Keep.FULL_DATES, "MODIFIED"),
+        ("removed ", Keep.FULL_DATES, "REMOVED"),
+        ("REMOVED", Keep.MODIFIED_DATES, "REMOVED"),
+        ("UNMODIFIED", Keep.MODIFIED_DATES, "MODIFIED"),
+        ("SMITH", Keep.FULL_DATES, "UNMODIFIED"),
+    ],
+)
+def test_dates_that_were_changed_before_are_not_called_unmodified(before: str, keep: Keep, after: str) -> None:
+    data = corpus.file({**corpus.image(), 0x00280303: ("CS", before.encode())})
+    assert read(anonymised(data, keep=frozenset({keep}))).LongitudinalTemporalInformationModified == after
 
 
 def test_fixed_values_are_written() -> None:

@@ -8,10 +8,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.deidentify.pseudonym import Pseudonymiser
 from autorthanc_spool.rules import Keep
 from tests.deidentify import real
-from tests.deidentify.make import KEY, anonymised
+from tests.deidentify.make import KEY, anonymised, deidentifier
 from tests.helpers import datasets
 
 STUDY_CLASS, STEP_CLASS = "1.2.840.10008.3.1.2.3.1", "1.2.840.10008.3.1.2.3.3"
@@ -115,3 +116,26 @@ def test_one_that_was_empty_stays_empty() -> None:
     data = datasets.make_instance(SOPClassUID=KEY_OBJECT, ReferencedPerformedProcedureStepSequence=[])
     found = read(anonymised(data, structured="clean"))
     assert len(found.ReferencedPerformedProcedureStepSequence) == 0
+
+
+@pytest.mark.parametrize("names", [("LAYER1", "LAYER2"), ("SMITHFIELD", "LAYER2"), ()])
+def test_a_dummy_annotation_is_on_a_layer_that_the_file_defines(names: tuple[str, ...]) -> None:
+    layers = [item(GraphicLayer=name, GraphicLayerOrder=str(n)) for n, name in enumerate(names, 1)]
+    words = item(UnformattedTextValue="CNRY", AnchorPoint=[1.0, 1.0], AnchorPointVisibility="N")
+    annotation = item(GraphicLayer=names[1] if names else "LAYER3", TextObjectSequence=[words])
+    no_image = dict.fromkeys(("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"))
+    data = datasets.make_instance(
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.11.1",
+        Modality="PR",
+        PatientName="Smithfield^Johanna",
+        GraphicAnnotationSequence=[annotation],
+        **({"GraphicLayerSequence": layers} if layers else {}),
+        **no_image,
+    )
+    made = deidentifier().file(memoryview(data))
+    assert isinstance(made, Deidentified)
+    found = read(made.bytes(memoryview(data)))
+    (dummy,) = found.GraphicAnnotationSequence
+    defined = [one.GraphicLayer for one in found.get("GraphicLayerSequence", [])]
+    assert dummy.GraphicLayer == (defined[0] if names else "ANONYMISED")
+    assert made.emptied.get("GraphicLayer", 0) == ("SMITHFIELD" in names)
