@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from autorthanc_spool.deidentify import text
+from autorthanc_spool.deidentify import dates, text
 from autorthanc_spool.deidentify.contacts import has_contact
 from autorthanc_spool.deidentify.elements import DataSet
 from autorthanc_spool.deidentify.field_words import field_words
@@ -19,7 +19,7 @@ from autorthanc_spool.deidentify.patterns import SHORTEST_IDENTIFIER, Evidence, 
 from autorthanc_spool.deidentify.spelling import digits, parts, readings, spelled, tokens
 from autorthanc_spool.rules.model import Keep
 
-__all__ = ["Identifiers", "Strictness", "identifiers_of"]
+__all__ = ["Identifiers", "Strictness", "identifiers_of", "is_one_of"]
 
 # What can only be a UID: versions and network addresses have fewer parts. Of the first, one digit is enough to see.
 _UID = re.compile(r"\d(?:\.\d{1,64}){5}")
@@ -48,6 +48,9 @@ class Identifiers:
             strictness: re.compile("|".join(sorted(patterns))) if patterns else None
             for strictness, patterns in evidence.patterns.items()
         }
+        # Where a number should be: the days in eight digits, and with them the numbers of identifiers, without zeros.
+        self.days = frozenset(day for kind, value in values if kind is Kind.DATE for day in _days(value))
+        self.numbers = self.days | evidence.numbers[Strictness.TEXT]
         self._verdicts: dict[tuple[bytes, text.CharacterSets, Strictness], bool] = {}
         self.spellings = frozenset(_spellings(values, evidence))
         self._in_bytes = tuple(spelling.encode() for spelling in self.spellings)
@@ -121,6 +124,17 @@ def _matches(search: re.Pattern[str], spaced: str) -> bool:
             return True
         found = search.search(spaced, start + 1)
     return False
+
+
+def is_one_of(number: str, telling: frozenset[str]) -> bool:
+    """Whether a DS or IS is one of these whole numbers."""
+    whole, _, fraction = number.strip(" \0").lstrip("+-").partition(".")
+    return not fraction.strip("0") and not telling.isdisjoint((whole, whole.lstrip("0")))
+
+
+def _days(value: str) -> list[str]:
+    day = dates.day_of(value)
+    return [] if day is None else [f"{day:%Y%m%d}", f"{day:%d%m%Y}", f"{day:%m%d%Y}"]
 
 
 def _runs(value: str) -> list[str]:

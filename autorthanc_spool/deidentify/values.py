@@ -8,17 +8,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from autorthanc_spool.deidentify import ages, dates, dummies, icc, text
-from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
+from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness, is_one_of
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.haystack import Haystack, is_registered
 from autorthanc_spool.deidentify.policy import Verdict
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
 from autorthanc_spool.deidentify.pseudonym_table import normalised
+from autorthanc_spool.deidentify.reader import known_vr
 
 _ISSUER_OF_PATIENT_ID = 0x00100021
 
-# DS and IS (PS3.5 section 6.2), and what programs write that have no number to give.
-_NUMBERS = re.compile(rb"(?:[-+0-9.,e# \\\0]|nan|inf(?:inity)?|qnan|ind)*", re.IGNORECASE)
+# DS and IS (PS3.5 section 6.2), also longer ones, those with a comma for a point, and what programs write that have no
+# number to give (-1.#IND).
+_NUMBER = re.compile(
+    rb"(?:[+-]?(?:(?:[0-9]{1,40}(?:[.,][0-9]{0,40})?|[.,][0-9]{1,40})(?:e[+-]?[0-9]{1,4})?"
+    rb"|(?:1[.,]#)?(?:q?nan|inf(?:inity)?|ind)0*))?",
+    re.IGNORECASE,
+)
 _UIDS = re.compile(rb"[0-9.\\ \0]*")
 
 # How many bytes one number has.
@@ -86,7 +92,7 @@ class Values:
             Verdict.DATE: self._moved,
             Verdict.ZONE: lambda place: _kept_if(dates.readable_zone(_plain(place.value))),
             Verdict.AGE: self._age,
-            Verdict.NUMBER: lambda place: _kept_if(_NUMBERS.fullmatch(place.value)),
+            Verdict.NUMBER: self._number,
             Verdict.BINARY: self._binary,
             Verdict.PROFILE: self._profile,
             Verdict.CLEAN: lambda place: self._cleaned(place, Strictness.DESCRIPTOR),
@@ -149,6 +155,15 @@ class Values:
         if after is None:
             return None
         return Verdict.KEEP if after == before else after.encode()
+
+    def _number(self, place: Place) -> Made:
+        """Keep what is a number; but no day of the file, nor a whole number (IS) that is that of an identifier."""
+        values = [one.strip(b" \0") for one in place.value.split(b"\\")]
+        if not all(map(_NUMBER.fullmatch, values)):
+            return None
+        is_whole = "IS" in (place.vr, known_vr(place.tag))
+        telling = self._identifiers.numbers if is_whole else self._identifiers.days
+        return self._unless(any(is_one_of(one.decode(), telling) for one in values), place)
 
     def _cleaned(self, place: Place, strictness: Strictness) -> Made:
         return self._unless(self._identifiers.found_in(place.value, place.character_sets, strictness), place)

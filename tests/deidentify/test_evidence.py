@@ -386,9 +386,9 @@ NUMBERS: dict[str, tuple[int, bytes]] = {
     "ImagePositionPatient": (0x00200032, b"-123.4567\\123.4567\\12.34567"),
     "ImageOrientationPatient": (0x00200037, b"1\\0\\0\\0\\1\\0"),
     "SliceThickness": (0x00180050, b"1.234567"),
-    "InstanceNumber": (0x00200013, b"1234567 "),
+    "InstanceNumber": (0x00200013, b"234567"),
     "Rows": (0x00280010, struct.pack("<H", 8)),
-    "PixelAspectRatio": (0x00280034, b"1234567\\1"),
+    "PixelAspectRatio": (0x00280034, b"123456\\1"),
     "DiffusionBValue": (0x00189087, struct.pack("<d", 1234567.0)),
     "RecommendedDisplayFrameRateInFloat": (0x00089459, struct.pack("<f", 1.0)),
     "SmallestImagePixelValue": (0x00280106, struct.pack("<h", 12)),
@@ -402,6 +402,86 @@ def test_a_value_of_unknown_vr_is_what_the_dictionary_says(keyword: str) -> None
     out = anonymised(corpus.file({**corpus.image(), **DIGITS, tag: ("UN", value)}))
     assert value in out
     assert keyword in pydicom.dcmread(io.BytesIO(out))
+
+
+SERIES_NUMBER, ACQUISITION_NUMBER, SLICE_THICKNESS = 0x00200011, 0x00200012, 0x00180050
+NO_NUMBERS = [
+    b"1.2.826.0.1.3680043.77777.4",
+    b"+49 30 1234567",
+    b"(030) 123456",
+    b"2026-01-02",
+    b"02.01.2026",
+    b"1941/02/03",
+    b"12 34 56",
+    b"1e5e5",
+    b"7\\1-2",
+    b"#1,#2",
+    b"-",
+    b".",
+]
+
+
+@pytest.mark.parametrize("vr", ["DS", "IS", "UN"])
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_what_is_not_a_number_where_one_should_be_goes(value: bytes, vr: str) -> None:
+    found = published({SLICE_THICKNESS: (vr, value), ACQUISITION_NUMBER: (vr, value)})
+    assert found.SliceThickness is None
+    assert found.AcquisitionNumber is None
+
+
+REAL_NUMBERS = [
+    b"",
+    b" 12 ",
+    b"-0.5\\ +1.25E-05\\.5\\5.",
+    b"\\1\\",
+    b"1,5",
+    b"12\0",
+    b"0.0000000000000000012345",
+    b"nan",
+    b"-inf",
+    b"1.#QNAN",
+    b"-1.#IND00",
+]
+
+
+@pytest.mark.parametrize("value", REAL_NUMBERS)
+def test_a_number_stays_as_programs_write_it(value: bytes) -> None:
+    data = corpus.file({**corpus.image(), SLICE_THICKNESS: ("DS", value)})
+    element = corpus.Builder(corpus.EXPLICIT_LITTLE).element(SLICE_THICKNESS, "DS", value)
+    assert element in anonymised(data)
+
+
+@pytest.mark.parametrize("value", [b"19410203", b"03021941", b"+19410203.0"])
+def test_a_day_of_the_file_goes_from_numbers(value: bytes) -> None:
+    data = corpus.file(
+        {**corpus.image(), 0x00100030: ("DA", b"19410203"), SLICE_THICKNESS: ("DS", b"1.5\\" + value)}
+        | {ACQUISITION_NUMBER: ("IS", value)}
+    )
+    found = deidentifier(keep=frozenset({Keep.FULL_DATES})).file(memoryview(data))
+    assert isinstance(found, Deidentified)
+    assert value not in found.bytes(memoryview(data))
+    assert found.emptied == {"SliceThickness": 1, "AcquisitionNumber": 1}
+    assert "19410203" not in repr(found)
+
+
+@pytest.mark.parametrize("patient", ["7654321", "MRN-007654321", "MRN 765.4321"])
+@pytest.mark.parametrize("vr", ["IS", "UN"])
+@pytest.mark.parametrize("tag", [SERIES_NUMBER, ACQUISITION_NUMBER, 0x00200013], ids=hex)
+def test_a_whole_number_that_is_the_patients_or_an_orders_goes(tag: int, vr: str, patient: str) -> None:
+    for identifier in (ID, 0x00080050):
+        found = published({identifier: ("LO", patient.encode()), tag: (vr, b"007654321")})
+        assert found[tag].value is None
+
+
+def test_other_whole_numbers_and_fractions_stay_beside_an_identifier() -> None:
+    elements: Elements = {
+        ID: ("LO", b"7654321"),
+        SERIES_NUMBER: ("IS", b"765432"),
+        ACQUISITION_NUMBER: ("IS", b"17654321"),
+        SLICE_THICKNESS: ("DS", b"7654321"),
+    }
+    found = published(elements)
+    assert (found.SeriesNumber, found.AcquisitionNumber, found.SliceThickness) == (765432, 17654321, 7654321)
 
 
 def test_dates_and_uids_and_sequences_of_unknown_vr_are_what_they_are() -> None:
