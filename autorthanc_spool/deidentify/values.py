@@ -34,6 +34,8 @@ _UNITS = {
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
 _SMALLEST_UNIT = 2
+# What is said in so many bytes is said by many numbers, too.
+_FEW_BYTES = 4
 
 # A backslash separates the values of these, and in ASCII it is nothing else.
 _OF_MANY_VALUES = frozenset({"AE", "CS", "LO", "SH", "UC"})
@@ -85,7 +87,7 @@ class Values:
         self.pseudonym = subject.pseudonym
         self._handlers: Mapping[Verdict, Callable[[Place], Made]] = {
             Verdict.EMPTY: lambda _: b"",
-            Verdict.DUMMY: lambda place: dummies.value(place.vr, len(place.value)) if place.value else b"",
+            Verdict.DUMMY: _dummy,
             Verdict.PSEUDONYM: lambda place: place.pseudonym.encode(),
             Verdict.NEW_UID: self._new_uids,
             Verdict.KIND: self._kind,
@@ -94,6 +96,7 @@ class Values:
             Verdict.AGE: self._age,
             Verdict.NUMBER: self._number,
             Verdict.BINARY: self._binary,
+            Verdict.BINARY_NUMBERS: self._binary,
             Verdict.PROFILE: self._profile,
             Verdict.CLEAN: lambda place: self._cleaned(place, Strictness.DESCRIPTOR),
             Verdict.TEXT: lambda place: self._cleaned(place, Strictness.TEXT),
@@ -201,6 +204,17 @@ class Values:
         after = [dummy if self._identifiers.found_in(one, place.character_sets, strictness) else one for one in before]
         # What only all of them say together goes with all of them.
         return b"\\".join(after if after != before else [dummy] * len(before))
+
+
+def is_a_number(vr: str, length: int) -> bool:
+    """Whether a binary value of so many bytes is one number, or too short to be anything else."""
+    unit = _UNITS.get(vr, _SMALLEST_UNIT)
+    return length == unit or (length <= _FEW_BYTES and not length % unit)
+
+
+def _dummy(place: Place) -> bytes:
+    length = len(place.value)
+    return dummies.value(place.vr, length - length % _UNITS.get(place.vr, 1)) if place.value else b""
 
 
 def _kept_if(found: object) -> Made:

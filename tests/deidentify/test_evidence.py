@@ -484,6 +484,30 @@ def test_other_whole_numbers_and_fractions_stay_beside_an_identifier() -> None:
     assert (found.SeriesNumber, found.AcquisitionNumber, found.SliceThickness) == (765432, 17654321, 7654321)
 
 
+BINARY_NUMBERS: dict[int, tuple[str, bytes]] = {
+    0x00189089: ("FD", struct.pack("<3d", 0.25, -1.5, 1234567.0)),
+    0x00280106: ("US", struct.pack("<H", 12)),
+    0x00281101: ("US", struct.pack("<3H", 256, 0, 16)),
+    0x00280009: ("AT", struct.pack("<4H", 0x0018, 0x1063, 0x0018, 0x1065)),
+    0x00186020: ("SL", struct.pack("<l", -5)),
+    0x00720064: ("IS", b"1\\2 "),
+}
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big endian"])
+def test_binary_numbers_stay_as_they_are(syntax: str) -> None:
+    builder = corpus.Builder(corpus.SYNTAXES[syntax][1])
+    image = corpus.image(corpus.SYNTAXES[syntax][1])
+    out = anonymised(corpus.file({**image, **DIGITS, **BINARY_NUMBERS}, syntax))
+    for tag, (vr, value) in BINARY_NUMBERS.items():
+        assert builder.element(tag, vr, value) in out
+
+
+def test_an_age_in_the_place_of_another_value_stays() -> None:
+    element = corpus.Builder(corpus.EXPLICIT_LITTLE).element(0x00189073, "AS", b"012M")
+    assert element in anonymised(corpus.file({**corpus.image(), 0x00189073: ("AS", b"012M")}))
+
+
 def test_dates_and_uids_and_sequences_of_unknown_vr_are_what_they_are() -> None:
     implicit = corpus.IMPLICIT_LITTLE
     inside = implicit.item(corpus.Builder(implicit).element(0x00200032, "DS", b"1234567\\2\\3 "))
