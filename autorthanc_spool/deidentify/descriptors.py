@@ -13,7 +13,7 @@ from functools import lru_cache
 from autorthanc_spool.deidentify import dates, text
 from autorthanc_spool.deidentify.contacts import has_contact
 from autorthanc_spool.deidentify.elements import DataSet
-from autorthanc_spool.deidentify.field_words import field_words
+from autorthanc_spool.deidentify.field_words import defined_terms, field_words
 from autorthanc_spool.deidentify.identifying import Found, Kind, found_in
 from autorthanc_spool.deidentify.patterns import SHORTEST_IDENTIFIER, Evidence, Strictness
 from autorthanc_spool.deidentify.spelling import digits, parts, readings, spelled, tokens
@@ -87,7 +87,9 @@ class Identifiers:
         if numbers and any(number in run for run in digits(spaced).split("|") for number in numbers):
             return True
         search = self._search[strictness]
-        return search is not None and _matches(search, spaced)
+        # Abel isn't in a label.
+        others = defined_terms() if strictness is Strictness.WORD else field_words()
+        return search is not None and _matches(search, spaced, others)
 
 
 def identifiers_of(buffer: memoryview, data_set: DataSet, keep: frozenset[Keep] = frozenset()) -> Identifiers:
@@ -114,13 +116,13 @@ def _add(evidence: Evidence, kind: Kind, value: str, model: frozenset[str]) -> N
             evidence.add_day(value)
 
 
-def _matches(search: re.Pattern[str], spaced: str) -> bool:
-    """Whether a pattern is found, but not inside a word of the field: Abel isn't in a label."""
+def _matches(search: re.Pattern[str], spaced: str, others: frozenset[str]) -> bool:
+    """Whether a pattern is found, but not inside one of the other words."""
     found = search.search(spaced)
     while found is not None:
         start, end = found.span()
         around = spaced[spaced.rfind(" ", 0, start) + 1 :].partition(" ")[0]
-        if " " in spaced[start:end] or around not in field_words():
+        if " " in spaced[start:end] or around not in others:
             return True
         found = search.search(spaced, start + 1)
     return False

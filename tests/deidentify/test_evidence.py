@@ -259,6 +259,59 @@ def test_of_several_values_those_that_identify_become_dummies_and_none_becomes_n
     assert (code.CodeValue, code.CodeMeaning) == ("ANONYMISED", "ANONYMISED")
 
 
+CODED: dict[str, tuple[int, str, str]] = {
+    "birth date": (0x00100030, "DA", "19410203"),
+    "study date": (0x00080020, "DA", "20260102"),
+    "patient": (NAME, "PN", "Quackenbush^Theodora"),
+    "physician": (0x00080090, "PN", "Housewright^Gregory"),
+    "order": (0x00080050, "SH", "ACC5550123"),
+    "institution": (0x00080080, "LO", "Fernwood Infirmary"),
+    "station": (0x00081010, "SH", "STAT4477X"),
+    "serial number": (0x00181000, "LO", "SN-445566"),
+    "title": (0x00080055, "AE", "QUILLAE7"),
+}
+
+
+WORDS_OF_SOMEBODY = (
+    *("19410203", "D19410203", "03021941", "03FEB1941", "1941 02 03", "20260102", "QUACKENBUSHT", "T_HOUSEWRIGHTX"),
+    *("ACC5550123", "X_5550123", "FERNWOOD", "FERNWOOD_2", "INFIRMARY", "STAT4477X", "STAT_4477_X", "SN445566"),
+    *("445566", "QUILLAE7"),
+)
+
+
+@pytest.mark.parametrize("value", WORDS_OF_SOMEBODY)
+def test_a_coded_word_goes_if_it_names_somebody_or_a_day_or_a_place(value: str) -> None:
+    elements: Elements = {tag: (vr, one.encode()) for tag, vr, one in CODED.values()}
+    elements |= {0x00180022: ("CS", value.encode()), 0x00080008: ("CS", f"ORIGINAL\\PRIMARY\\{value}".encode())}
+    found = published(elements, frozenset(), burned_in="allow")
+    assert found.ScanOptions == "ANONYMISED"
+    assert found.ImageType == ["ORIGINAL", "PRIMARY", "ANONYMISED"]
+
+
+@pytest.mark.parametrize(
+    ("institution", "station", "name"),
+    [
+        ("Original Treatment Center", "AXIAL", "Origin^Primar"),
+        ("Stereotactic External Therapy", "EXTERNAL_BEAM", "Verton^Ration"),
+        ("Stationary Vertical Imaging", "TREATMENT", "Extern^Alma"),
+        ("Volume", "SCREEN", "Static^Dynamic"),
+    ],
+)
+def test_a_defined_term_stays_whatever_persons_things_and_places_are_called(
+    institution: str, station: str, name: str
+) -> None:
+    words = b"TREATMENT\\EXTERNAL\\STEREOTACTIC\\VERTICAL\\STATIC\\INSPIRATION"
+    elements: Elements = {
+        NAME: ("PN", name.encode()),
+        0x00080080: ("LO", institution.encode()),
+        0x00081010: ("SH", station.encode()),
+        0x00180022: ("CS", words),
+    }
+    found = published(elements, frozenset())
+    assert found.ImageType == ["ORIGINAL", "PRIMARY", "AXIAL"]
+    assert "\\".join(found.ScanOptions) == words.decode()
+
+
 def test_a_name_over_two_values_takes_both() -> None:
     elements: Elements = {NAME: ("PN", b"Head^Johann"), 0x00181020: ("LO", b"JOH\\ANN")}
     assert published(elements).SoftwareVersions == ["ANONYMISED", "ANONYMISED"]
