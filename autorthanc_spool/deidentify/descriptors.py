@@ -108,6 +108,10 @@ def _add(evidence: Evidence, kind: Kind, value: str, model: frozenset[str]) -> N
             evidence.add_name(value, is_patient=kind is Kind.PATIENT)
         case Kind.IDENTIFIER:
             evidence.add_identifier(value)
+        case Kind.ADDRESS:
+            evidence.add_address(value)
+        case Kind.TELEPHONE:
+            evidence.add_telephone(value)
         case Kind.DEVICE:
             evidence.add_device(value, model)
         case Kind.INSTITUTION:

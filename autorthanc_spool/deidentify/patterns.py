@@ -8,7 +8,8 @@ Texts are compared word by word, written as `spelling` does, with one space betw
   words of the field (``Head^Neck``): there, only somebody who looks can tell.
 - An identifier counts from four characters on, with any separators, without leading zeros, and so does its run of five
   or more digits alone, also with letters or a check digit added, or without its own check digit.
-- Places and devices count whole, and of a place also its longer words.
+- Places and devices count whole, and of a place also its longer words. So do addresses, and `addresses` says what else
+  counts of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum, auto
 
-from autorthanc_spool.deidentify import dates
+from autorthanc_spool.deidentify import addresses, dates
 from autorthanc_spool.deidentify.field_words import defined_terms, field_words, technical_words
 from autorthanc_spool.deidentify.spelling import digits, is_dense, tokens
 
@@ -42,6 +43,8 @@ SHORTEST_NUMBER = 5
 _LONG = 6
 # With its last digit taken for a check digit, a number must still be long.
 _SHORTEST_WITH_CHECK_DIGIT = 7
+# In Chinese, Japanese and Korean, what says where something is.
+_SHORTEST_DENSE_PLACE = 3
 # What devices are numbered with in one place (CT2, MR750) identifies nobody.
 _LONGEST_NUMBER_OF_MODEL = 4
 
@@ -201,6 +204,31 @@ class Evidence:
             words = {word for word in tokens(one) if len(word) >= _LONG and word.isalpha()}
             self._add(self.words, TEXTS, *(words - field_words()))
             self._add(self.words, (Strictness.WORD,), *(words - defined_terms()))
+            self._add_places(one)
+
+    def add_address(self, value: str) -> None:
+        """Add where a person lives, as a whole, by lines, and what else says it."""
+        self.add_identifier(value)
+        for line in addresses.lines(value):
+            words = tokens(line)
+            if len(words) > 1 and len("".join(words)) >= _LONG and addresses.is_telling(line):
+                self.add_identifier(line, TEXTS)
+            self._add(self.patterns, TEXTS, *(re.escape(run) for word in words for run in _dense_runs(word)))
+        self._add(self.words, TEXTS, *addresses.telling_words(value))
+        self._add_places(value)
+
+    def _add_places(self, value: str) -> None:
+        """Add postcodes, and streets with their number."""
+        found = {street for line in addresses.lines(value) for street in addresses.streets(line)}
+        self._add(self.patterns, TEXTS, *found, *addresses.postcodes(value))
+
+    def add_telephone(self, value: str) -> None:
+        """Add how somebody is reached: numbers as they are and without their country, and addresses of mail."""
+        self.add_identifier(value)
+        self._add(self.numbers, EVERYWHERE, *addresses.national_numbers(value))
+        for word in re.split(r"[\s,;:<>()]+", value):
+            if "@" in word:
+                self.add_identifier(word)
 
     def add_day(self, value: str) -> None:
         """Add a DA or DT, as people write it."""
@@ -235,6 +263,11 @@ def _run(run: str, *, is_loose: bool, keeps_zeros: bool) -> str:
 
 def _phrase(words: list[str]) -> str:
     return rf"(?<!{_LETTER}){' ?'.join(map(re.escape, words))}(?!{_LETTER})"
+
+
+def _dense_runs(word: str) -> list[str]:
+    """What of a word is in a script without spaces, if it is long enough for a place."""
+    return [run for run in _RUN.findall(word) if is_dense(run) and len(run) >= _SHORTEST_DENSE_PLACE]
 
 
 def _loose(word: str) -> str:

@@ -259,6 +259,102 @@ def test_of_several_values_those_that_identify_become_dummies_and_none_becomes_n
     assert (code.CodeValue, code.CodeMeaning) == ("ANONYMISED", "ANONYMISED")
 
 
+ADDRESSES: dict[str, tuple[int, str]] = {
+    "PatientAddress": (0x00101040, "LO"),
+    "ReferringPhysicianAddress": (0x00080092, "ST"),
+    "ResponsibleOrganization": (0x00102299, "LO"),
+    "PersonAddress": (0x00401102, "ST"),
+    "AddressTrial": (0x0040A353, "ST"),
+    "InstitutionAddress": (0x00080081, "ST"),
+}
+
+
+def beside(tag: int, vr: str, value: str, words: str) -> tuple[object, object]:
+    """A description and another text beside an attribute; None where the text goes."""
+    elements: Elements = {0x00080005: ("CS", b"ISO_IR 192"), tag: (vr, value.encode())}
+    elements |= {STUDY_DESCRIPTION: ("LO", words.encode()), DETECTOR_DESCRIPTION: ("LT", words.encode())}
+    found = published(elements)
+    text = found.DetectorDescription
+    return found.get("StudyDescription"), None if text == "ANONYMISED" else text
+
+
+@pytest.mark.parametrize(("tag", "vr"), ADDRESSES.values(), ids=ADDRESSES)
+@pytest.mark.parametrize("words", ["77 Wexcombe Rd", "of Wexcombe", "from BRISTOL", "bs67qt", "at Wexcombe Road,77"])
+def test_of_every_address_a_part_is_found(tag: int, vr: str, words: str) -> None:
+    assert beside(tag, vr, "77 Wexcombe Road, Bristol BS6 7QT", words) == (None, None)
+
+
+PARTS_OF_ADDRESSES = [
+    ("12 Elm St\r\nLeeds LS1 4AP", "CT of 12, Elm Street"),
+    ("12 Elm St\r\nLeeds LS1 4AP", "CT LS1-4AP"),
+    ("12 Elm St^^Leeds", "CT 12 ELM ST"),
+    ("1 Main Street, Springfield", "CT 1 Main Street"),
+    ("1 Main Street, Springfield", "CT Springfield"),
+    ("1 Main Street, Springfield IL 62704-1234", "CT 62704"),
+    ("Lindenstraße 12, 01067 Ulm", "CT Lindenstr. 12"),
+    ("Lindenstraße 12, 01067 Ulm", "CT LINDENSTRASSE"),
+    ("Lindenstraße 12, 01067 Ulm", "CT 01067"),
+    ("Am Hof 3, 1010 Wien", "CT Am Hof 3"),
+    ("Am Hof 3, 1010 Wien", "CT 1010 Wien"),
+    ("5 rue de la Paix, Paris", "CT 5 rue de la paix"),
+    ("The Close, High Wycombe, United Kingdom", "CT high wycombe"),
+    ("Müllerweg 5", "CT Muellerweg"),
+    ("東京都新宿区西新宿2-8-1", "東京都新宿区西新宿 CT"),
+    ("ul. Zielona 4, 00-950 Wola", "CT 00 950"),
+]
+
+
+@pytest.mark.parametrize(("address", "words"), PARTS_OF_ADDRESSES)
+def test_a_part_of_an_address_is_found(address: str, words: str) -> None:
+    assert beside(0x00101040, "LO", address, words) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("12 Elm St, Leeds", "CT 12 mm, elm"),
+        ("2 Long Lane, Leeds", "T1 2 long axis views"),
+        ("7 Church Street, North Station, United Kingdom", "station 2, church hat view from north, united"),
+        ("4 Head Street, Hand", "head and hand, 4 slices"),
+        ("Flat 12, Germany", "flat detector 12, SIEMENS Germany"),
+        ("Hauptstraße 3", "3 mm slices, hauptstrasse"),
+        ("8001 Zug", "TR 8001 TE 12"),
+        ("N/A", "n/a"),
+        ("ENTER ADDRESS", "address of the buffer"),
+    ],
+)
+def test_words_and_numbers_that_any_address_has_stay(address: str, words: str) -> None:
+    assert beside(0x00101040, "LO", address, words) == (words, words)
+
+
+TELEPHONES: dict[str, tuple[int, str]] = {
+    "PatientTelephoneNumbers": (0x00102154, "SH"),
+    "PatientTelecomInformation": (0x00102155, "LT"),
+    "ReferringPhysicianTelephoneNumbers": (0x00080094, "SH"),
+    "PersonTelephoneNumbers": (0x00401103, "LO"),
+    "OrderCallbackPhoneNumber": (0x00402010, "SH"),
+}
+
+
+@pytest.mark.parametrize(("tag", "vr"), TELEPHONES.values(), ids=TELEPHONES)
+@pytest.mark.parametrize(
+    "number", ["+441179555123", "+44 117 9555123", "0044117 9555123", "0117 955-5123", "01179555123"]
+)
+@pytest.mark.parametrize("words", ["CT 0117 9555123", "CT 01179555123", "CT 955 51 23", "CT 00441179555123"])
+def test_a_telephone_number_is_found_with_and_without_its_country(tag: int, vr: str, number: str, words: str) -> None:
+    assert beside(tag, vr, number, words) == (None, None)
+
+
+@pytest.mark.parametrize("number", ["+49 (0)621 / 123456", "tel +49 621 123456, fax 17", "0621/123456\\0621/99"])
+def test_a_telephone_number_is_found_however_it_was_written(number: str) -> None:
+    assert beside(0x00102154, "SH", number, "CT 0621123456") == (None, None)
+
+
+def test_an_address_of_mail_is_found_in_other_text() -> None:
+    value = "mob 0621/123456; jane.doe@example.org (home)"
+    assert beside(0x00102155, "LT", value, "CT jane.doe@example.org") == (None, None)
+
+
 CODED: dict[str, tuple[int, str, str]] = {
     "birth date": (0x00100030, "DA", "19410203"),
     "study date": (0x00080020, "DA", "20260102"),
