@@ -16,6 +16,7 @@ from autorthanc_spool.deidentify.elements import DataSet
 from autorthanc_spool.deidentify.field_words import defined_terms, field_words
 from autorthanc_spool.deidentify.identifying import Found, Kind, found_in
 from autorthanc_spool.deidentify.patterns import SHORTEST_IDENTIFIER, Evidence, Strictness
+from autorthanc_spool.deidentify.raw_names import is_explained, raw_names, without_escapes
 from autorthanc_spool.deidentify.spelling import digits, parts, readings, spelled, tokens
 from autorthanc_spool.rules.model import Keep
 
@@ -37,7 +38,7 @@ class Identifiers:
         values = [
             (kind, one)
             for kind, value, sets in found
-            for reading in readings(value, sets, "PN" if kind in (Kind.PATIENT, Kind.PERSON) else "LO")
+            for reading in readings(value, sets, _vr(kind))
             for one in spelled(reading)
         ]
         self._evidence = evidence = Evidence()
@@ -53,7 +54,13 @@ class Identifiers:
         self.numbers = self.days | evidence.numbers[Strictness.TEXT]
         self._verdicts: dict[tuple[bytes, text.CharacterSets, Strictness], bool] = {}
         self.spellings = frozenset(_spellings(values, evidence))
-        self._in_bytes = tuple(spelling.encode() for spelling in self.spellings)
+        # Where neither the name nor the text is anything but bytes, by what the character set says.
+        self._raw: dict[bool, set[bytes]] = {True: set(), False: set()}
+        for kind, raw, sets in found:
+            if kind not in (Kind.DATE, Kind.MODEL):
+                self._raw[is_explained(raw, sets, _vr(kind))] |= raw_names(raw, _vr(kind))
+        spelled_in_bytes = (spelling.encode() for spelling in self.spellings)
+        self._in_bytes = (*spelled_in_bytes, *(name.lower() for name in self._raw[False]))
 
     def found_in(self, value: bytes, sets: text.CharacterSets, strictness: Strictness) -> bool:
         """Whether a text contains any of them."""
@@ -63,8 +70,17 @@ class Identifiers:
             if len(self._verdicts) >= _REMEMBERED_TEXTS:
                 self._verdicts.clear()
             found = {*readings(value, sets), value.decode("latin-1"), value.replace(b"\0", b"").decode("latin-1")}
-            verdict = self._verdicts[key] = any(self._look(one, strictness) for one in found)
+            verdict = any(self._look(one, strictness) for one in found) or self._has_raw(value, sets)
+            self._verdicts[key] = verdict
         return verdict
+
+    def _has_raw(self, value: bytes, sets: text.CharacterSets) -> bool:
+        """Whether the bytes of a name are in it as they are, where one of the two isn't in its character set."""
+        names = self._raw[False]
+        if self._raw[True] and not is_explained(value, sets):
+            names = names | self._raw[True]
+        raw = without_escapes(value) if names else b""
+        return any(name in raw for name in names)
 
     def found_in_bytes(self, value: bytes) -> bool:
         """Whether bytes that are not text contain any of them as it is, in any letter case."""
@@ -100,6 +116,10 @@ def identifiers_of(buffer: memoryview, data_set: DataSet, keep: frozenset[Keep] 
 @lru_cache(maxsize=32)
 def _remembered(found: frozenset[Found]) -> Identifiers:
     return Identifiers(found)
+
+
+def _vr(kind: Kind) -> str:
+    return "PN" if kind in (Kind.PATIENT, Kind.PERSON) else "LO"
 
 
 def _add(evidence: Evidence, kind: Kind, value: str, model: frozenset[str]) -> None:
