@@ -8,6 +8,7 @@ what the text is for: descriptions are people's words; other text, and coded wor
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from autorthanc_spool.deidentify import dates, text
@@ -27,6 +28,12 @@ _UID = re.compile(r"\d(?:\.\d{1,64}){5}")
 
 # The files of a series have the same names, identifiers and dates, and mostly the same texts.
 _REMEMBERED_TEXTS = 20_000
+# Longer texts are not remembered, and searched piece by piece: what is made of a text takes fifty times its bytes.
+_LONG_TEXT = 64 * 1024
+# Pieces overlap by more than the longest LT has (PS3.5 section 6.2), which an address is written in.
+_OVERLAP = 12 * 1024
+# They begin and end between words, unless there is none.
+_LONGEST_WORD = 256
 # Of more bytes than these, a spelling has to have so many to be no accident.
 _FEW_BYTES, _SURE_BYTES = 4096, 5
 
@@ -64,15 +71,21 @@ class Identifiers:
 
     def found_in(self, value: bytes, sets: text.CharacterSets, strictness: Strictness) -> bool:
         """Whether a text contains any of them."""
+        if len(value) > _LONG_TEXT:
+            return self._is_in(value, sets, strictness)
         key = (value, sets, strictness)
         verdict = self._verdicts.get(key)
         if verdict is None:
             if len(self._verdicts) >= _REMEMBERED_TEXTS:
                 self._verdicts.clear()
-            found = {*readings(value, sets), value.decode("latin-1"), value.replace(b"\0", b"").decode("latin-1")}
-            verdict = any(self._look(one, strictness) for one in found) or self._has_raw(value, sets)
-            self._verdicts[key] = verdict
+            verdict = self._verdicts[key] = self._is_in(value, sets, strictness)
         return verdict
+
+    def _is_in(self, value: bytes, sets: text.CharacterSets, strictness: Strictness) -> bool:
+        found = {*readings(value, sets), value.decode("latin-1"), value.replace(b"\0", b"").decode("latin-1")}
+        return any(self._look(piece, strictness) for one in found for piece in _pieces(one)) or self._has_raw(
+            value, sets
+        )
 
     def _has_raw(self, value: bytes, sets: text.CharacterSets) -> bool:
         """Whether the bytes of a name are in it as they are, where one of the two isn't in its character set."""
@@ -96,7 +109,8 @@ class Identifiers:
 
     def _search_in(self, words: str, strictness: Strictness) -> bool:
         found = tokens(words)
-        if not self._evidence.words[strictness].isdisjoint((*found, *parts(words))):
+        telling = self._evidence.words[strictness]
+        if not telling.isdisjoint(found) or not telling.isdisjoint(parts(words)):
             return True
         spaced = " ".join(found)
         numbers = self._evidence.numbers[strictness]
@@ -138,6 +152,22 @@ def _add(evidence: Evidence, kind: Kind, value: str, model: frozenset[str]) -> N
             evidence.add_institution(value)
         case Kind.DATE:
             evidence.add_day(value)
+
+
+def _pieces(words: str) -> Iterator[str]:
+    """Take a long text apart into pieces that overlap."""
+    start = 0
+    while len(words) - start > _LONG_TEXT:
+        end = _between_words(words, start + _LONG_TEXT)
+        yield words[start:end]
+        start = _between_words(words, end - _OVERLAP)
+    yield words[start:]
+
+
+def _between_words(words: str, at: int) -> int:
+    """The last place before `at` where a word begins; `at` itself where none does."""
+    space = max(words.rfind(one, at - _LONGEST_WORD, at) for one in " \r\n\t")
+    return space + 1 if space >= 0 else at
 
 
 def _matches(search: re.Pattern[str], spaced: str, others: frozenset[str]) -> bool:

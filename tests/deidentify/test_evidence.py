@@ -3,6 +3,7 @@
 import io
 import string
 import struct
+import tracemalloc
 from typing import Any
 
 import pydicom
@@ -727,3 +728,35 @@ def test_a_text_made_to_be_slow_is_read_in_time(piece: bytes) -> None:
         0x00321066: ("UT", piece * 200_000),
     }
     published(elements)
+
+
+LONG_TEXT = 0x00321066
+PIECE = 64 * 1024
+
+
+@pytest.mark.parametrize("before", [0, PIECE - 9, PIECE - 1, PIECE, PIECE + 5, 3 * PIECE - 12 * 1024, 4 * PIECE])
+@pytest.mark.parametrize("filler", ["x", "lesion ", "é "])
+def test_a_name_is_found_wherever_it_is_in_a_long_text(before: int, filler: str) -> None:
+    words = (filler * before)[:before] + " Johanna Smithfield " + filler * (2 * PIECE)
+    elements: Elements = {0x00080005: ("CS", b"ISO_IR 192"), NAME: ("PN", b"Smithfield^Johanna")}
+    assert "ReasonForVisit" not in published({**elements, LONG_TEXT: ("UT", words.encode())})
+
+
+@pytest.mark.parametrize("filler", ["Hannah ", "12345678 "])
+def test_a_long_text_is_not_cut_within_a_word_or_number(filler: str) -> None:
+    words = filler * (PIECE // 2)
+    elements: Elements = {NAME: ("PN", b"Ann^Han"), ID: ("LO", b"1234"), LONG_TEXT: ("UT", words.encode())}
+    assert published(elements).ReasonForVisit == words.strip()
+
+
+def test_a_long_text_takes_little_more_memory_than_it_has_bytes() -> None:
+    words = b"liver lesion 12 mm in 34 " * 40_000
+    data = memoryview(corpus.file({**corpus.image(), NAME: ("PN", b"Smithfield^Johanna"), LONG_TEXT: ("UT", words)}))
+    de = deidentifier()
+    tracemalloc.start()
+    try:
+        de.file(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * len(words)
