@@ -10,17 +10,36 @@ import json
 from functools import cache
 from importlib.resources import files
 
+# Kinds that people are called like as well: they count only where a defined term or an address is meant.
+_DEFINED, _ADDRESS = "defined", "address"
+
 
 @cache
 def field_words() -> frozenset[str]:
     """Read the words, in lower case and without accents; `field_words.json` has a source for each group."""
-    return frozenset(word for _, words in _groups() for word in words)
+    return _without(_DEFINED, _ADDRESS)
+
+
+@cache
+def defined_terms() -> frozenset[str]:
+    """Add the other words of DICOM's defined terms: where one of these is meant, they are nobody's."""
+    return _without(_ADDRESS)
+
+
+@cache
+def address_words() -> frozenset[str]:
+    """Read what many addresses have in common."""
+    return frozenset(word for kind, words in _groups() if kind == _ADDRESS for word in words)
 
 
 @cache
 def technical_words() -> frozenset[str]:
     """Leave out particles and the shortest words of languages, which are also short names (An, Do, Van)."""
-    return frozenset(word for kind, words in _groups() if kind != "language" for word in words)
+    return _without("language", _DEFINED, _ADDRESS)
+
+
+def _without(*kinds: str) -> frozenset[str]:
+    return frozenset(word for kind, words in _groups() if kind not in kinds for word in words)
 
 
 @cache

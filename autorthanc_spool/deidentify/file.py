@@ -39,7 +39,8 @@ from autorthanc_spool.rules.model import Keep
 class Identity:
     """What a file is called by now; by how many days its dates were moved back, None where dates are taken out.
 
-    `issuer` is who gave the PatientID by the file itself, "" where it doesn't say; it stays in this program.
+    `issuer` is who gave the PatientID by the file itself, "" where it doesn't say; `numbers` are the file's days and
+    identifiers, which no name may be made of. Both stay in this program.
     """
 
     pseudonym: str
@@ -48,6 +49,7 @@ class Identity:
     SeriesInstanceUID: str
     SOPInstanceUID: str
     issuer: str = field(default="", repr=False)
+    numbers: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class Deidentifier:
         options = self._profile.options
         named = facts.patient()
         patient = replace(named, IssuerOfPatientID=self._issuer or "")
-        identity = self._identity(facts, patient, plain(named.IssuerOfPatientID))
+        identifiers = identifiers_of(buffer, data_set, options.keep)
+        identity = self._identity(facts, patient, plain(named.IssuerOfPatientID), identifiers.numbers)
         reason = reason_to_withhold(facts, options)
         if reason:
             return Held(identity, reason)
@@ -150,7 +153,6 @@ class Deidentifier:
             return haystack(needles(), self._profile.keeps(Keep.UIDS))
 
         opaque = Opaque(look_for, options.keep)
-        identifiers = identifiers_of(buffer, data_set, options.keep)
         values = Values(buffer, subject, identifiers, None if self._profile.keeps(Keep.UIDS) else look_for)
         instead: dict[int, bytes | Output] = {**pixels.instead, **redaction.instead}
         if redaction.count and self._profile.keeps(Keep.UIDS):
@@ -185,11 +187,11 @@ class Deidentifier:
     def _new_uid(self, uid: str) -> str:
         return uid if self._profile.keeps(Keep.UIDS) and is_uid(uid) else self._pseudonymiser.uid(uid)
 
-    def _identity(self, facts: Facts, patient: Patient, issuer: str) -> Identity:
+    def _identity(self, facts: Facts, patient: Patient, issuer: str, numbers: frozenset[str]) -> Identity:
         study, series, instance = (
             self.new_uid(facts.uid(tag)) for tag in (STUDY_INSTANCE, SERIES_INSTANCE, SOP_INSTANCE)
         )
-        return Identity(self.pseudonym(patient), self._days_back(patient), study, series, instance, issuer)
+        return Identity(self.pseudonym(patient), self._days_back(patient), study, series, instance, issuer, numbers)
 
     def _days_back(self, patient: Patient) -> int | None:
         if self._profile.keeps(Keep.MODIFIED_DATES):

@@ -22,6 +22,7 @@ from autorthanc_spool.deidentify import dates, text
 from autorthanc_spool.deidentify.days import spellings
 from autorthanc_spool.deidentify.needles import Needle, NeedleKind
 from autorthanc_spool.deidentify.packed import Unsearchable, unpacked
+from autorthanc_spool.deidentify.raw_names import is_explained, raw_names, without_escapes
 
 _SHORTEST = 4
 _SURE_DIGITS = 8
@@ -66,9 +67,11 @@ class Haystack:
         self._days = frozenset(day for one in needles if one.kind is NeedleKind.DAY and (day := _day(one.value)))
         self._numbers: set[bytes] = set()
         self._literals: set[bytes] = set()
+        self._raw: set[bytes] = set()
         patterns: set[bytes] = set()
         for one in needles:
             patterns.update(self._patterns(one))
+        self._literals.update(raw.lower() for raw in self._raw)
         self._words = _compiled(patterns)
         self._dates = _compiled({pattern for day in self._days for pattern in spellings(day)})
 
@@ -76,8 +79,11 @@ class Haystack:
         if needle.kind is NeedleKind.UID:
             yield re.escape(needle.value)
         elif needle.kind is not NeedleKind.DAY:
-            decoded = text.decoded(needle.value, needle.character_sets, "PN" if _is_name(needle) else "LO")
+            vr = "PN" if _is_name(needle) else "LO"
+            decoded = text.decoded(needle.value, needle.character_sets, vr)
             self._literals.update(_literals(decoded, needle))
+            if not is_explained(needle.value, needle.character_sets, vr):
+                self._raw |= raw_names(needle.value, vr)
             plain = _plain(decoded)
             yield from _of_name(plain) if _is_name(needle) else self._of_identifier(plain)
 
@@ -110,12 +116,17 @@ class Haystack:
         lower = content.lower()
         if any(literal in lower for literal in self._literals):
             return True
+        if self._raw and b"\x1b" in content and self._has_raw(without_escapes(content)):
+            return True
         if next(self.spans(lower), None):
             return True
         # Without every single NUL, ASCII is left of UTF-16 in either order; more of them end a text.
         narrowed = [_NULS.sub(b"\n", lower).replace(b"\0", b"")] if b"\0" in lower else []
         narrowed += [lower.replace(b"\0\0\0", b"")] if _UTF_32.search(lower) else []
         return any(next(self.spans(narrow), None) for narrow in narrowed)
+
+    def _has_raw(self, content: bytes) -> bool:
+        return any(raw in content for raw in self._raw)
 
     def spans(self, lower: bytes) -> Iterator[tuple[int, int]]:
         """Where they are in a text of one byte a letter, in lower case; pieces may overlap."""

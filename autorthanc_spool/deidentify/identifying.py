@@ -30,6 +30,8 @@ class Kind(IntEnum):
     PERSON = auto()
     DATE = auto()
     IDENTIFIER = auto()
+    ADDRESS = auto()
+    TELEPHONE = auto()
     DEVICE = auto()
     INSTITUTION = auto()
     # Identifies nothing: the words of a device's maker and model, which its station may be named after.
@@ -54,6 +56,15 @@ _PATIENT_NAMES = frozenset(
 # Placer- and FillerOrderNumberProcedure, ...ImagingServiceRequestRetired, HL7InstanceIdentifier, ContactDisplayName.
 _IDENTIFIERS_NOT_LISTED = frozenset(
     {0x00400031, 0x00400032, 0x00401006, 0x00401007, 0x00402006, 0x00402007, 0x0040E001, 0x0074100C}
+)
+
+# ReferringPhysicianAddress, PatientAddress, ResponsibleOrganization, PersonAddress, AddressTrial, DistributionAddress
+_ADDRESSES = frozenset({0x00080092, 0x00101040, 0x00102299, 0x00401102, 0x0040A353, 0x4008011A})
+_TELEPHONES = frozenset(
+    # ReferringPhysicianTelephoneNumbers, PatientTelephoneNumbers, PatientTelecomInformation, PersonTelephoneNumbers
+    {0x00080094, 0x00102154, 0x00102155, 0x00401103}
+    # PersonTelecomInformation, OrderCallbackPhoneNumber, OrderCallbackTelecomInformation, TelephoneNumberTrial
+    | {0x00401104, 0x00402010, 0x00402011, 0x0040A354}
 )
 
 # Listed ones that describe a kind or content, and identify nothing.
@@ -189,6 +200,10 @@ def _kind(tag: int, vr: str) -> Kind | None:
 def _kind_of_row(row: Row) -> Kind | None:
     if row.describes:
         return None
+    if row.tag in _ADDRESSES:
+        return Kind.ADDRESS
+    if row.tag in _TELEPHONES:
+        return Kind.TELEPHONE
     if "retain_device" in row.options:
         return Kind.DEVICE
     return Kind.INSTITUTION if "retain_institution" in row.options else Kind.IDENTIFIER

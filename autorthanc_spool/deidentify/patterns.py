@@ -8,7 +8,8 @@ Texts are compared word by word, written as `spelling` does, with one space betw
   words of the field (``Head^Neck``): there, only somebody who looks can tell.
 - An identifier counts from four characters on, with any separators, without leading zeros, and so does its run of five
   or more digits alone, also with letters or a check digit added, or without its own check digit.
-- Places and devices count whole, and of a place also its longer words.
+- Places and devices count whole, and of a place also its longer words. So do addresses, and `addresses` says what else
+  counts of them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import re
 from collections.abc import Iterable, Iterator
 from enum import IntEnum, auto
 
-from autorthanc_spool.deidentify import dates
-from autorthanc_spool.deidentify.field_words import field_words, technical_words
+from autorthanc_spool.deidentify import addresses, dates
+from autorthanc_spool.deidentify.field_words import defined_terms, field_words, technical_words
 from autorthanc_spool.deidentify.spelling import digits, is_dense, tokens
 
 
@@ -42,6 +43,8 @@ SHORTEST_NUMBER = 5
 _LONG = 6
 # With its last digit taken for a check digit, a number must still be long.
 _SHORTEST_WITH_CHECK_DIGIT = 7
+# In Chinese, Japanese and Korean, what says where something is.
+_SHORTEST_DENSE_PLACE = 3
 # What devices are numbered with in one place (CT2, MR750) identifies nobody.
 _LONGEST_NUMBER_OF_MODEL = 4
 
@@ -113,7 +116,7 @@ class Evidence:
     def _add_inside(self, word: str) -> None:
         """Add what is also found inside words, and when it is taken apart."""
         if len(word) >= _LONG:
-            self._add(self.patterns, TEXTS, _loose(word))
+            self._add(self.patterns, EVERYWHERE, _loose(word))
         elif len(word) >= SHORTEST_IDENTIFIER:
             self._add(self.patterns, DESCRIPTIONS, _loose(word) if len(word) > SHORTEST_IDENTIFIER else re.escape(word))
 
@@ -162,7 +165,7 @@ class Evidence:
             self._add(self.patterns, where, pattern)
             return
         self._add(self.patterns, _but_words(where), rf"(?<!{_LETTER}){pattern}(?!{_LETTER})")
-        if Strictness.WORD in where:
+        if where == EVERYWHERE:
             # In people's words, a patient's short identifier may also be joined to another word.
             self._add(self.patterns, DESCRIPTIONS, pattern)
 
@@ -173,9 +176,17 @@ class Evidence:
                 self._add(self.numbers, where, number)
             elif len(number) == SHORTEST_NUMBER:
                 self._add(self.patterns, _but_words(where), rf"(?<![0-9]){_ZEROS}{_loose(number)} ?[0-9]?(?![0-9])")
-                self._add(self.patterns, DESCRIPTIONS if Strictness.WORD in where else (), number)
+                self._add(self.patterns, DESCRIPTIONS if where == EVERYWHERE else (), number)
             if len(number) >= _SHORTEST_WITH_CHECK_DIGIT:
                 self._add(self.patterns, _but_words(where), rf"(?<![0-9]){_ZEROS}{_loose(number[:-1])}(?![0-9])")
+
+    def _add_long(self, value: str) -> None:
+        """Add what names a thing or a place and is found where a defined term is meant: what is long and isn't one."""
+        words = tokens(value)
+        joined = "".join(words)
+        if len(joined) >= _LONG and joined.isascii() and joined.strip("0") and not defined_terms().issuperset(words):
+            self._add_whole_identifier(words, joined, (Strictness.WORD,))
+            self._add_numbers(words, joined, (Strictness.WORD,))
 
     def add_device(self, value: str, model: frozenset[str]) -> None:
         """Add what a device or station is called, unless it is only its model, or a number in the department."""
@@ -183,18 +194,47 @@ class Evidence:
             runs = [run for word in tokens(one) for run in _RUN.findall(word)]
             if any(_tells_of_device(run, model) for run in runs):
                 self.add_identifier(one, TEXTS)
+                self._add_long(one)
 
     def add_institution(self, value: str) -> None:
         """Add a name or an address of a place."""
         for one in value.split("\\"):
             self.add_identifier(one, TEXTS)
-            words = (word for word in tokens(one) if len(word) >= _LONG and word.isalpha())
-            self._add(self.words, TEXTS, *(word for word in words if word not in field_words()))
+            self._add_long(one)
+            words = {word for word in tokens(one) if len(word) >= _LONG and word.isalpha()}
+            self._add(self.words, TEXTS, *(words - field_words()))
+            self._add(self.words, (Strictness.WORD,), *(words - defined_terms()))
+            self._add_places(one)
+
+    def add_address(self, value: str) -> None:
+        """Add where a person lives, as a whole, by lines, and what else says it."""
+        self.add_identifier(value)
+        for line in addresses.lines(value):
+            words = tokens(line)
+            if len(words) > 1 and len("".join(words)) >= _LONG and addresses.is_telling(line):
+                self.add_identifier(line, TEXTS)
+            self._add(self.patterns, TEXTS, *(re.escape(run) for word in words for run in _dense_runs(word)))
+        self._add(self.words, TEXTS, *addresses.telling_words(value))
+        self._add_places(value)
+
+    def _add_places(self, value: str) -> None:
+        """Add postcodes, and streets with their number."""
+        found = {street for line in addresses.lines(value) for street in addresses.streets(line)}
+        self._add(self.patterns, TEXTS, *found, *addresses.postcodes(value))
+
+    def add_telephone(self, value: str) -> None:
+        """Add how somebody is reached: numbers as they are and without their country, and addresses of mail."""
+        self.add_identifier(value)
+        self._add(self.numbers, EVERYWHERE, *addresses.national_numbers(value))
+        for word in re.split(r"[\s,;:<>()]+", value):
+            if "@" in word:
+                self.add_identifier(word)
 
     def add_day(self, value: str) -> None:
         """Add a DA or DT, as people write it."""
         for pattern, is_long in _spellings_of_date(value):
             self._add(self.patterns, TEXTS if is_long else DESCRIPTIONS, pattern)
+        self._add(self.patterns, (Strictness.WORD,), *_full_spellings_of_date(value))
 
     @staticmethod
     def _add(to: dict[Strictness, set[str]], where: Iterable[Strictness], *found: str | None) -> None:
@@ -225,8 +265,24 @@ def _phrase(words: list[str]) -> str:
     return rf"(?<!{_LETTER}){' ?'.join(map(re.escape, words))}(?!{_LETTER})"
 
 
+def _dense_runs(word: str) -> list[str]:
+    """What of a word is in a script without spaces, if it is long enough for a place."""
+    return [run for run in _RUN.findall(word) if is_dense(run) and len(run) >= _SHORTEST_DENSE_PLACE]
+
+
 def _loose(word: str) -> str:
     return " ?".join(map(re.escape, word))
+
+
+def _full_spellings_of_date(value: str) -> Iterator[str]:
+    """Make patterns of a date with all its digits."""
+    day = dates.day_of(value)
+    if day is None:
+        return
+    year, m, d = f"{day.year:04}", f"{day.month:02}", f"{day.day:02}"
+    month = f"(?:{_MONTHS[day.month - 1]})[a-z]*"
+    for parts in ((year, m, d), (d, m, year), (m, d, year), (d, month, year), (month, d, year), (year, month, d)):
+        yield " ?".join(parts)
 
 
 def _spellings_of_date(value: str) -> Iterator[tuple[str, bool]]:

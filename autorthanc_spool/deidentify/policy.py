@@ -34,6 +34,7 @@ class Verdict(Enum):
     KIND = auto()
     NUMBER = auto()
     BINARY = auto()
+    BINARY_NUMBERS = auto()
     PROFILE = auto()
     CLEAN = auto()
     TEXT = auto()
@@ -188,7 +189,8 @@ class Policy:
             return self._decide_known(tag, vr)
         # Whoever wrote the file didn't know the attribute; the dictionary does, but for choices that the file has made.
         decision = self._decide_known(tag, known if len(known) == 2 else vr)
-        return Decision(Verdict.BINARY, Verdict.DUMMY) if decision is KEEP and _is_binary(known) else decision
+        is_kept = decision.verdict in (Verdict.KEEP, Verdict.BINARY_NUMBERS)
+        return Decision(Verdict.BINARY, Verdict.DUMMY) if is_kept and _is_binary(known) else decision
 
     def _decide_known(self, tag: int, vr: str) -> Decision:
         if not _is_image_group(tag):
@@ -284,7 +286,9 @@ def _of_content(tag: int, known: str, vr: str) -> Decision:
         return KEEP
     if vr in _RUNS or keyword_for_tag(tag) in _OPAQUE_DATA:
         return Decision(Verdict.BINARY)
-    return REMOVE if vr in _OPAQUE else KEEP
+    if vr in _OPAQUE:
+        return REMOVE
+    return Decision(Verdict.AGE, Verdict.EMPTY) if vr == "AS" else Decision(Verdict.BINARY_NUMBERS, Verdict.DUMMY)
 
 
 def _is_binary(known: str) -> bool:
@@ -317,6 +321,8 @@ def _kept_or_cleaned(row: Row, code: Code, vr: str, basic: Verdict) -> Decision:
         if "retain_patient_chars" in row.options and kind in _TEXTS | {"AE", "CS", "UR"}:
             # What the patient is like is said in few words, and a name isn't one of them.
             return Decision(Verdict.WORD if kind == "CS" else Verdict.TEXT, basic)
+        if kind in _BINARY_NUMBERS:
+            return Decision(Verdict.BINARY_NUMBERS, basic)
         return Decision(Verdict.KIND) if kind == "UI" else KEEP
     # Binary values can't be looked into.
     return Decision(Verdict.CLEAN, basic) if kind in _TEXTS | {"AE", "CS"} else Decision(basic)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 
 from autorthanc_spool.deidentify import text
@@ -53,8 +54,9 @@ def tokens(words: str) -> list[str]:
 
 def parts(words: str) -> list[str]:
     """Take a text apart also where capitals begin and digits follow letters."""
-    plain = words if words.isascii() else _plain(words)
-    return [part.casefold().translate(_PLAIN) for part in _PART.findall(plain)]
+    if words.isascii():
+        return [part.lower() for part in _PART.findall(words)]
+    return [part.casefold().translate(_PLAIN) for part in _PART.findall(_plain(words))]
 
 
 def digits(words: str) -> str:
@@ -69,7 +71,21 @@ def is_dense(word: str) -> bool:
 
 def _plain(words: str) -> str:
     # Marks are accents, and in some scripts vowels: both sides of a comparison do without them.
-    plain = "".join(one for one in unicodedata.normalize("NFKD", words) if unicodedata.category(one)[0] != "M")
+    plain = unicodedata.normalize("NFKD", words).translate(_WITHOUT_MARKS)
     # Korean syllables were taken apart by that.
-    plain = unicodedata.normalize("NFC", plain)
-    return "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in plain)
+    return unicodedata.normalize("NFC", plain).translate(_DIGITS)
+
+
+class _Characters(dict[int, str]):
+    """What is written for each character, worked out when it is met first."""
+
+    def __init__(self, written: Callable[[str], str]) -> None:
+        super().__init__()
+        self._written = written
+
+    def __missing__(self, code: int) -> str:
+        return self.setdefault(code, self._written(chr(code)))
+
+
+_WITHOUT_MARKS = _Characters(lambda one: "" if unicodedata.category(one)[0] == "M" else one)
+_DIGITS = _Characters(lambda one: str(unicodedata.decimal(one)) if one.isdecimal() else one)

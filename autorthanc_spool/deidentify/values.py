@@ -9,17 +9,23 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from autorthanc_spool.deidentify import ages, dates, dummies, icc, text
-from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness
+from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness, is_one_of
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.haystack import Haystack, is_registered
 from autorthanc_spool.deidentify.policy import Verdict
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, is_uid
 from autorthanc_spool.deidentify.pseudonym_table import normalised
+from autorthanc_spool.deidentify.reader import known_vr
 
 _ISSUER_OF_PATIENT_ID = 0x00100021
 
-# DS and IS (PS3.5 section 6.2), and what programs write that have no number to give.
-_NUMBERS = re.compile(rb"(?:[-+0-9.,e# \\\0]|nan|inf(?:inity)?|qnan|ind)*", re.IGNORECASE)
+# DS and IS (PS3.5 section 6.2), also longer ones, those with a comma for a point, and what programs write that have no
+# number to give (-1.#IND).
+_NUMBER = re.compile(
+    rb"(?:[+-]?(?:(?:[0-9]{1,40}(?:[.,][0-9]{0,40})?|[.,][0-9]{1,40})(?:e[+-]?[0-9]{1,4})?"
+    rb"|(?:1[.,]#)?(?:q?nan|inf(?:inity)?|ind)0*))?",
+    re.IGNORECASE,
+)
 
 # How many bytes one number has.
 _UNITS = {
@@ -28,6 +34,8 @@ _UNITS = {
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
 _SMALLEST_UNIT = 2
+# What is said in so many bytes is said by many numbers, too.
+_FEW_BYTES = 4
 
 # A backslash separates the values of these, and in ASCII it is nothing else.
 _OF_MANY_VALUES = frozenset({"AE", "CS", "LO", "SH", "UC"})
@@ -81,7 +89,7 @@ class Values:
         self.pseudonym = subject.pseudonym
         self._handlers: Mapping[Verdict, Callable[[Place], Made]] = {
             Verdict.EMPTY: lambda _: b"",
-            Verdict.DUMMY: lambda place: dummies.value(place.vr, len(place.value)) if place.value else b"",
+            Verdict.DUMMY: _dummy,
             Verdict.PSEUDONYM: lambda place: place.pseudonym.encode(),
             Verdict.NEW_UID: self._new_uids,
             Verdict.KIND: self._kind,
@@ -89,8 +97,9 @@ class Values:
             Verdict.DATE_UNLESS_BIRTH: self._moved_unless_birth,
             Verdict.ZONE: lambda place: _kept_if(dates.readable_zone(_plain(place.value))),
             Verdict.AGE: self._age,
-            Verdict.NUMBER: lambda place: _kept_if(_NUMBERS.fullmatch(place.value)),
+            Verdict.NUMBER: self._number,
             Verdict.BINARY: self._binary,
+            Verdict.BINARY_NUMBERS: self._binary,
             Verdict.PROFILE: self._profile,
             Verdict.CLEAN: lambda place: self._cleaned(place, Strictness.DESCRIPTOR),
             Verdict.TEXT: lambda place: self._cleaned(place, Strictness.TEXT),
@@ -167,6 +176,15 @@ class Values:
             return None
         return Verdict.KEEP if after == before else after.encode()
 
+    def _number(self, place: Place) -> Made:
+        """Keep what is a number; but no day of the file, nor a whole number (IS) that is that of an identifier."""
+        values = [one.strip(b" \0") for one in place.value.split(b"\\")]
+        if not all(map(_NUMBER.fullmatch, values)):
+            return None
+        is_whole = "IS" in (place.vr, known_vr(place.tag))
+        telling = self._identifiers.numbers if is_whole else self._identifiers.days
+        return self._unless(any(is_one_of(one.decode(), telling) for one in values), place)
+
     def _cleaned(self, place: Place, strictness: Strictness) -> Made:
         return self._unless(self._identifiers.found_in(place.value, place.character_sets, strictness), place)
 
@@ -203,6 +221,17 @@ class Values:
         after = [dummy if self._identifiers.found_in(one, place.character_sets, strictness) else one for one in before]
         # What only all of them say together goes with all of them.
         return b"\\".join(after if after != before else [dummy] * len(before))
+
+
+def is_a_number(vr: str, length: int) -> bool:
+    """Whether a binary value of so many bytes is one number, or too short to be anything else."""
+    unit = _UNITS.get(vr, _SMALLEST_UNIT)
+    return length == unit or (length <= _FEW_BYTES and not length % unit)
+
+
+def _dummy(place: Place) -> bytes:
+    length = len(place.value)
+    return dummies.value(place.vr, length - length % _UNITS.get(place.vr, 1)) if place.value else b""
 
 
 def _kept_if(found: object) -> Made:

@@ -35,7 +35,7 @@ from autorthanc_spool.deidentify.policy import (
 )
 from autorthanc_spool.deidentify.private import is_creator, is_private, safe_elements, vr_of_private
 from autorthanc_spool.deidentify.reader import Reader, known_vr
-from autorthanc_spool.deidentify.values import Values
+from autorthanc_spool.deidentify.values import Values, is_a_number
 from autorthanc_spool.rules.model import PrivateElement
 
 _UNDEFINED_LENGTH = b"\xff\xff\xff\xff"
@@ -199,7 +199,10 @@ class Walk:
         self, element: Element, decision: Decision, scope: Scope, out: Output, private_vr: str | None = None
     ) -> None:
         verdict = decision.verdict
-        if verdict is Verdict.KEEP:
+        # Most elements are one binary number.
+        if verdict is Verdict.KEEP or (
+            verdict is Verdict.BINARY_NUMBERS and is_a_number(private_vr or element.vr, element.length)
+        ):
             self._keep(element, scope.encoding, out)
         elif verdict in (Verdict.WALK, Verdict.WALK_CLEANING):
             cleaning = scope.cleaning or verdict is Verdict.WALK_CLEANING

@@ -31,6 +31,7 @@ from autorthanc_spool.core.outcome import (
 )
 from autorthanc_spool.deidentify import dates
 from autorthanc_spool.deidentify.added import study_id
+from autorthanc_spool.deidentify.descriptors import is_one_of
 from autorthanc_spool.deidentify.errors import (
     AnonymiserDied,
     DeidentificationError,
@@ -292,7 +293,7 @@ def _renamed(resource: Resource, identity: Identity, recipe: Recipe) -> Resource
         replace(
             one,
             tags={
-                "SeriesNumber": _number(one.tags.get("SeriesNumber", "")),
+                "SeriesNumber": _number(one.tags.get("SeriesNumber", ""), identity.numbers),
                 "SeriesDate": _date(one.tags.get("SeriesDate", ""), identity.days_back),
                 "SeriesInstanceUID": new_uid(one.tags.get("SeriesInstanceUID", "")),
             },
@@ -318,9 +319,10 @@ def _uid_of(renamed: Resource) -> str:
     return renamed.study_tags["StudyInstanceUID"]
 
 
-def _number(text: str) -> str:
-    # A tag of VR IS may hold anything in a file that somebody made.
-    return text if re.fullmatch(r" *[+-]?\d{1,11} *", text, re.ASCII) else ""
+def _number(text: str, telling: frozenset[str]) -> str:
+    # A tag of VR IS may hold anything in a file that somebody made, also the patient's own number.
+    is_number = re.fullmatch(r" *[+-]?\d{1,11} *", text, re.ASCII) is not None
+    return text if is_number and not is_one_of(text, telling) else ""
 
 
 def _date(text: str, days_back: int | None) -> str:

@@ -240,6 +240,23 @@ def test_an_identifier_in_another_spelling_goes_and_the_record_counts_it(site: S
     assert "enobia" not in json.dumps(site.records("done"))
 
 
+@pytest.mark.parametrize("keyword", ["PatientID", "AccessionNumber", "AdmissionID", "PatientBirthDate"])
+def test_a_series_numbered_as_its_patient_or_order_has_no_number_in_names(site: Site, keyword: str) -> None:
+    site.rule("trial", Action=["ANONYMISE", "DOWNLOAD"])
+    site.rule("files", Action=["ANONYMISE", "DOWNLOAD"], Files="{SeriesNumber}/{InstanceNumber}")
+    number = "19410203"
+    data = datasets.make_instance(SeriesNumber=number, InstanceNumber=number, **{keyword: number})
+    send(site, [data])
+    done = site.once()
+    assert_nothing_left(site, [], done.stdout, done.stderr)
+    names = [str(path.relative_to(site.output)) for path in site.output.rglob("*")]
+    assert len(names) > 6
+    assert not [name for name in names if number in name]
+    assert {one.SeriesNumber for rule in ("trial", "files") for one in published_files(site, rule)} == {None}
+    (folder,) = (path.name for path in (site.output / "trial" / site.published("trial")[0]).iterdir())
+    assert folder.startswith("SEXX-")
+
+
 def test_what_is_withheld_is_said_wherever_somebody_looks(site: Site) -> None:
     site.variables["AUTORTHANC_AUDIT_LOG"] = str(site.root / "audit.log")
     site.rule("all", Action="ANONYMISE")

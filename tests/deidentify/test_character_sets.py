@@ -6,7 +6,7 @@ import pydicom
 import pytest
 
 from autorthanc_spool.deidentify.character_sets import DEFINED_TERMS, corrected
-from autorthanc_spool.rules import Keep
+from autorthanc_spool.rules import Keep, PrivateElement
 from tests.deidentify import corpus
 from tests.deidentify.corpus import Elements
 from tests.deidentify.make import anonymised
@@ -144,3 +144,86 @@ def test_of_unknown_vr_it_is_written_as_what_it_is() -> None:
     data = image(b"ISO_IR 192", "utf-8", "头").replace(b"\x08\0\x05\0CS", b"\x08\0\x05\0??")
     found = read(anonymised(data, keep=DESCRIPTORS))
     assert (found.SpecificCharacterSet, found.SeriesDescription) == ("ISO_IR 192", "头")
+
+
+# A name as PN, and a text that says it.
+UNDECLARED = [
+    ("cp932", "山田^太郎", "頭部 山田 様"),
+    ("cp932", "田中^花子", "花子ちゃん"),
+    ("cp932", "表^ソ", "表ソ MR"),
+    ("cp932", "山田 太郎", "太郎"),
+    ("euc_jp", "山田\u3000太郎", "山田 MR"),
+    ("euc_jp", "山田^太郎", "太郎 MR"),
+    ("big5", "王^小明", "小明頭部"),
+    ("big5", "王小明", "小明頭部"),
+    ("big5", "林^明", "林明 MR"),
+    ("big5", "陳^美玲", "MR陳美玲"),
+    ("euc_kr", "홍^길동", "길동씨"),
+    ("euc_kr", "Hong^Gildong=洪^吉洞=홍^길동", "吉洞 MR"),
+    ("gb2312", "王^小东", "小东的头"),
+    ("iso2022_jp", "山田^太郎", "頭部山田"),
+    ("iso2022_kr", "홍^길동", "머리 길동"),
+    ("cp1251", "Иванов^Пётр", "голова Иванова"),
+]
+# The lumbar spine, the belly.
+OTHER_WORDS = {"euc_kr": "요추", "iso2022_kr": "요추", "cp1251": "живот"}
+SETS = [
+    "",
+    "ISO_IR 100",
+    "ISO_IR 192",
+    "ISO_IR 13",
+    "Shift_JIS",
+    "Big5",
+    "EUC-KR",
+    "GB2312",
+    r"ISO_IR 192\ISO 2022 IR 87",
+]
+
+
+def encoded(words: str, codec: str) -> bytes:
+    # Python's codec shifts out and in; DICOM's code extension of this set has its second half in 8 bits.
+    return b"\x1b$)C" + words.encode("euc_kr") if codec == "iso2022_kr" else words.encode(codec)
+
+
+@pytest.mark.parametrize("names", SETS, ids=lambda one: one or "none")
+@pytest.mark.parametrize(("codec", "name", "words"), UNDECLARED)
+def test_the_bytes_of_a_name_are_found_whatever_set_is_named(codec: str, name: str, words: str, names: str) -> None:
+    others = OTHER_WORDS.get(codec, "腰椎")
+    elements: Elements = {
+        **corpus.image(),
+        0x00080005: ("CS", names.encode()),
+        0x00100010: ("PN", encoded(name, codec)),
+        0x0008103E: ("LO", encoded(words, codec)),
+        0x00281055: ("LO", encoded(words, codec)),
+        0x00290010: ("LO", b"SAFE"),
+        0x00291001: ("UN", encoded(words, codec)),
+        0x00324000: ("LT", encoded(others, codec)),
+    }
+    out = anonymised(corpus.file(elements), keep=DESCRIPTORS, safe_private=(PrivateElement("SAFE", 0x0029, 0x01),))
+    assert encoded(words, codec) not in out
+    assert encoded(others, codec) in out
+
+
+def test_bytes_without_their_escapes_are_found_beside_a_name_that_has_them() -> None:
+    name = b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf"
+    data = image(rb"\ISO 2022 IR 149", "euc_kr", "길동 MR", name=name)
+    assert "길동".encode("euc_kr") not in anonymised(data, keep=DESCRIPTORS)
+
+
+@pytest.mark.parametrize(
+    ("names", "codec", "name", "words"),
+    [
+        ("ISO_IR 100", "latin-1", "Öz^Åsa", "Özet av Åsarna"),
+        ("ISO_IR 144", "iso8859-5", "Ли^Ева", "Лицо левая"),
+        ("ISO_IR 192", "utf-8", "Ли^Ян", "Лицо, январь"),
+        ("ISO_IR 192", "utf-8", "王^明", "明天 王府"),
+    ],
+)
+def test_text_that_is_in_its_set_is_compared_as_text(names: str, codec: str, name: str, words: str) -> None:
+    elements: Elements = {
+        **corpus.image(),
+        0x00080005: ("CS", names.encode()),
+        0x00100010: ("PN", name.encode(codec)),
+        0x00281055: ("LO", words.encode(codec)),
+    }
+    assert words.encode(codec) in anonymised(corpus.file(elements))

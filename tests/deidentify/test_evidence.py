@@ -3,6 +3,7 @@
 import io
 import string
 import struct
+import tracemalloc
 from typing import Any
 
 import pydicom
@@ -259,6 +260,155 @@ def test_of_several_values_those_that_identify_become_dummies_and_none_becomes_n
     assert (code.CodeValue, code.CodeMeaning) == ("ANONYMISED", "ANONYMISED")
 
 
+ADDRESSES: dict[str, tuple[int, str]] = {
+    "PatientAddress": (0x00101040, "LO"),
+    "ReferringPhysicianAddress": (0x00080092, "ST"),
+    "ResponsibleOrganization": (0x00102299, "LO"),
+    "PersonAddress": (0x00401102, "ST"),
+    "AddressTrial": (0x0040A353, "ST"),
+    "InstitutionAddress": (0x00080081, "ST"),
+}
+
+
+def beside(tag: int, vr: str, value: str, words: str) -> tuple[object, object]:
+    """A description and another text beside an attribute; None where the text goes."""
+    elements: Elements = {0x00080005: ("CS", b"ISO_IR 192"), tag: (vr, value.encode())}
+    elements |= {STUDY_DESCRIPTION: ("LO", words.encode()), DETECTOR_DESCRIPTION: ("LT", words.encode())}
+    found = published(elements)
+    text = found.DetectorDescription
+    return found.get("StudyDescription"), None if text == "ANONYMISED" else text
+
+
+@pytest.mark.parametrize(("tag", "vr"), ADDRESSES.values(), ids=ADDRESSES)
+@pytest.mark.parametrize("words", ["77 Wexcombe Rd", "of Wexcombe", "from BRISTOL", "bs67qt", "at Wexcombe Road,77"])
+def test_of_every_address_a_part_is_found(tag: int, vr: str, words: str) -> None:
+    assert beside(tag, vr, "77 Wexcombe Road, Bristol BS6 7QT", words) == (None, None)
+
+
+PARTS_OF_ADDRESSES = [
+    ("12 Elm St\r\nLeeds LS1 4AP", "CT of 12, Elm Street"),
+    ("12 Elm St\r\nLeeds LS1 4AP", "CT LS1-4AP"),
+    ("12 Elm St^^Leeds", "CT 12 ELM ST"),
+    ("1 Main Street, Springfield", "CT 1 Main Street"),
+    ("1 Main Street, Springfield", "CT Springfield"),
+    ("1 Main Street, Springfield IL 62704-1234", "CT 62704"),
+    ("Lindenstraße 12, 01067 Ulm", "CT Lindenstr. 12"),
+    ("Lindenstraße 12, 01067 Ulm", "CT LINDENSTRASSE"),
+    ("Lindenstraße 12, 01067 Ulm", "CT 01067"),
+    ("Am Hof 3, 1010 Wien", "CT Am Hof 3"),
+    ("Am Hof 3, 1010 Wien", "CT 1010 Wien"),
+    ("5 rue de la Paix, Paris", "CT 5 rue de la paix"),
+    ("The Close, High Wycombe, United Kingdom", "CT high wycombe"),
+    ("Müllerweg 5", "CT Muellerweg"),
+    ("東京都新宿区西新宿2-8-1", "東京都新宿区西新宿 CT"),
+    ("ul. Zielona 4, 00-950 Wola", "CT 00 950"),
+]
+
+
+@pytest.mark.parametrize(("address", "words"), PARTS_OF_ADDRESSES)
+def test_a_part_of_an_address_is_found(address: str, words: str) -> None:
+    assert beside(0x00101040, "LO", address, words) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("12 Elm St, Leeds", "CT 12 mm, elm"),
+        ("2 Long Lane, Leeds", "T1 2 long axis views"),
+        ("7 Church Street, North Station, United Kingdom", "station 2, church hat view from north, united"),
+        ("4 Head Street, Hand", "head and hand, 4 slices"),
+        ("Flat 12, Germany", "flat detector 12, SIEMENS Germany"),
+        ("Hauptstraße 3", "3 mm slices, hauptstrasse"),
+        ("8001 Zug", "TR 8001 TE 12"),
+        ("N/A", "n/a"),
+        ("ENTER ADDRESS", "address of the buffer"),
+    ],
+)
+def test_words_and_numbers_that_any_address_has_stay(address: str, words: str) -> None:
+    assert beside(0x00101040, "LO", address, words) == (words, words)
+
+
+TELEPHONES: dict[str, tuple[int, str]] = {
+    "PatientTelephoneNumbers": (0x00102154, "SH"),
+    "PatientTelecomInformation": (0x00102155, "LT"),
+    "ReferringPhysicianTelephoneNumbers": (0x00080094, "SH"),
+    "PersonTelephoneNumbers": (0x00401103, "LO"),
+    "OrderCallbackPhoneNumber": (0x00402010, "SH"),
+}
+
+
+@pytest.mark.parametrize(("tag", "vr"), TELEPHONES.values(), ids=TELEPHONES)
+@pytest.mark.parametrize(
+    "number", ["+441179555123", "+44 117 9555123", "0044117 9555123", "0117 955-5123", "01179555123"]
+)
+@pytest.mark.parametrize("words", ["CT 0117 9555123", "CT 01179555123", "CT 955 51 23", "CT 00441179555123"])
+def test_a_telephone_number_is_found_with_and_without_its_country(tag: int, vr: str, number: str, words: str) -> None:
+    assert beside(tag, vr, number, words) == (None, None)
+
+
+@pytest.mark.parametrize("number", ["+49 (0)621 / 123456", "tel +49 621 123456, fax 17", "0621/123456\\0621/99"])
+def test_a_telephone_number_is_found_however_it_was_written(number: str) -> None:
+    assert beside(0x00102154, "SH", number, "CT 0621123456") == (None, None)
+
+
+def test_an_address_of_mail_is_found_in_other_text() -> None:
+    value = "mob 0621/123456; jane.doe@example.org (home)"
+    assert beside(0x00102155, "LT", value, "CT jane.doe@example.org") == (None, None)
+
+
+CODED: dict[str, tuple[int, str, str]] = {
+    "birth date": (0x00100030, "DA", "19410203"),
+    "study date": (0x00080020, "DA", "20260102"),
+    "patient": (NAME, "PN", "Quackenbush^Theodora"),
+    "physician": (0x00080090, "PN", "Housewright^Gregory"),
+    "order": (0x00080050, "SH", "ACC5550123"),
+    "institution": (0x00080080, "LO", "Fernwood Infirmary"),
+    "station": (0x00081010, "SH", "STAT4477X"),
+    "serial number": (0x00181000, "LO", "SN-445566"),
+    "title": (0x00080055, "AE", "QUILLAE7"),
+}
+
+
+WORDS_OF_SOMEBODY = (
+    *("19410203", "D19410203", "03021941", "03FEB1941", "1941 02 03", "20260102", "QUACKENBUSHT", "T_HOUSEWRIGHTX"),
+    *("ACC5550123", "X_5550123", "FERNWOOD", "FERNWOOD_2", "INFIRMARY", "STAT4477X", "STAT_4477_X", "SN445566"),
+    *("445566", "QUILLAE7"),
+)
+
+
+@pytest.mark.parametrize("value", WORDS_OF_SOMEBODY)
+def test_a_coded_word_goes_if_it_names_somebody_or_a_day_or_a_place(value: str) -> None:
+    elements: Elements = {tag: (vr, one.encode()) for tag, vr, one in CODED.values()}
+    elements |= {0x00180022: ("CS", value.encode()), 0x00080008: ("CS", f"ORIGINAL\\PRIMARY\\{value}".encode())}
+    found = published(elements, frozenset(), burned_in="allow")
+    assert found.ScanOptions == "ANONYMISED"
+    assert found.ImageType == ["ORIGINAL", "PRIMARY", "ANONYMISED"]
+
+
+@pytest.mark.parametrize(
+    ("institution", "station", "name"),
+    [
+        ("Original Treatment Center", "AXIAL", "Origin^Primar"),
+        ("Stereotactic External Therapy", "EXTERNAL_BEAM", "Verton^Ration"),
+        ("Stationary Vertical Imaging", "TREATMENT", "Extern^Alma"),
+        ("Volume", "SCREEN", "Static^Dynamic"),
+    ],
+)
+def test_a_defined_term_stays_whatever_persons_things_and_places_are_called(
+    institution: str, station: str, name: str
+) -> None:
+    words = b"TREATMENT\\EXTERNAL\\STEREOTACTIC\\VERTICAL\\STATIC\\INSPIRATION"
+    elements: Elements = {
+        NAME: ("PN", name.encode()),
+        0x00080080: ("LO", institution.encode()),
+        0x00081010: ("SH", station.encode()),
+        0x00180022: ("CS", words),
+    }
+    found = published(elements, frozenset())
+    assert found.ImageType == ["ORIGINAL", "PRIMARY", "AXIAL"]
+    assert "\\".join(found.ScanOptions) == words.decode()
+
+
 def test_a_name_over_two_values_takes_both() -> None:
     elements: Elements = {NAME: ("PN", b"Head^Johann"), 0x00181020: ("LO", b"JOH\\ANN")}
     assert published(elements).SoftwareVersions == ["ANONYMISED", "ANONYMISED"]
@@ -386,9 +536,9 @@ NUMBERS: dict[str, tuple[int, bytes]] = {
     "ImagePositionPatient": (0x00200032, b"-123.4567\\123.4567\\12.34567"),
     "ImageOrientationPatient": (0x00200037, b"1\\0\\0\\0\\1\\0"),
     "SliceThickness": (0x00180050, b"1.234567"),
-    "InstanceNumber": (0x00200013, b"1234567 "),
+    "InstanceNumber": (0x00200013, b"234567"),
     "Rows": (0x00280010, struct.pack("<H", 8)),
-    "PixelAspectRatio": (0x00280034, b"1234567\\1"),
+    "PixelAspectRatio": (0x00280034, b"123456\\1"),
     "DiffusionBValue": (0x00189087, struct.pack("<d", 1234567.0)),
     "RecommendedDisplayFrameRateInFloat": (0x00089459, struct.pack("<f", 1.0)),
     "SmallestImagePixelValue": (0x00280106, struct.pack("<h", 12)),
@@ -402,6 +552,110 @@ def test_a_value_of_unknown_vr_is_what_the_dictionary_says(keyword: str) -> None
     out = anonymised(corpus.file({**corpus.image(), **DIGITS, tag: ("UN", value)}))
     assert value in out
     assert keyword in pydicom.dcmread(io.BytesIO(out))
+
+
+SERIES_NUMBER, ACQUISITION_NUMBER, SLICE_THICKNESS = 0x00200011, 0x00200012, 0x00180050
+NO_NUMBERS = [
+    b"1.2.826.0.1.3680043.77777.4",
+    b"+49 30 1234567",
+    b"(030) 123456",
+    b"2026-01-02",
+    b"02.01.2026",
+    b"1941/02/03",
+    b"12 34 56",
+    b"1e5e5",
+    b"7\\1-2",
+    b"#1,#2",
+    b"-",
+    b".",
+]
+
+
+@pytest.mark.parametrize("vr", ["DS", "IS", "UN"])
+@pytest.mark.parametrize("value", NO_NUMBERS)
+def test_what_is_not_a_number_where_one_should_be_goes(value: bytes, vr: str) -> None:
+    found = published({SLICE_THICKNESS: (vr, value), ACQUISITION_NUMBER: (vr, value)})
+    assert found.SliceThickness is None
+    assert found.AcquisitionNumber is None
+
+
+REAL_NUMBERS = [
+    b"",
+    b" 12 ",
+    b"-0.5\\ +1.25E-05\\.5\\5.",
+    b"\\1\\",
+    b"1,5",
+    b"12\0",
+    b"0.0000000000000000012345",
+    b"nan",
+    b"-inf",
+    b"1.#QNAN",
+    b"-1.#IND00",
+]
+
+
+@pytest.mark.parametrize("value", REAL_NUMBERS)
+def test_a_number_stays_as_programs_write_it(value: bytes) -> None:
+    data = corpus.file({**corpus.image(), SLICE_THICKNESS: ("DS", value)})
+    element = corpus.Builder(corpus.EXPLICIT_LITTLE).element(SLICE_THICKNESS, "DS", value)
+    assert element in anonymised(data)
+
+
+@pytest.mark.parametrize("value", [b"19410203", b"03021941", b"+19410203.0"])
+def test_a_day_of_the_file_goes_from_numbers(value: bytes) -> None:
+    data = corpus.file(
+        {**corpus.image(), 0x00100030: ("DA", b"19410203"), SLICE_THICKNESS: ("DS", b"1.5\\" + value)}
+        | {ACQUISITION_NUMBER: ("IS", value)}
+    )
+    found = deidentifier(keep=frozenset({Keep.FULL_DATES})).file(memoryview(data))
+    assert isinstance(found, Deidentified)
+    assert value not in found.bytes(memoryview(data))
+    assert found.emptied == {"SliceThickness": 1, "AcquisitionNumber": 1}
+    assert "19410203" not in repr(found)
+
+
+@pytest.mark.parametrize("patient", ["7654321", "MRN-007654321", "MRN 765.4321"])
+@pytest.mark.parametrize("vr", ["IS", "UN"])
+@pytest.mark.parametrize("tag", [SERIES_NUMBER, ACQUISITION_NUMBER, 0x00200013], ids=hex)
+def test_a_whole_number_that_is_the_patients_or_an_orders_goes(tag: int, vr: str, patient: str) -> None:
+    for identifier in (ID, 0x00080050):
+        found = published({identifier: ("LO", patient.encode()), tag: (vr, b"007654321")})
+        assert found[tag].value is None
+
+
+def test_other_whole_numbers_and_fractions_stay_beside_an_identifier() -> None:
+    elements: Elements = {
+        ID: ("LO", b"7654321"),
+        SERIES_NUMBER: ("IS", b"765432"),
+        ACQUISITION_NUMBER: ("IS", b"17654321"),
+        SLICE_THICKNESS: ("DS", b"7654321"),
+    }
+    found = published(elements)
+    assert (found.SeriesNumber, found.AcquisitionNumber, found.SliceThickness) == (765432, 17654321, 7654321)
+
+
+BINARY_NUMBERS: dict[int, tuple[str, bytes]] = {
+    0x00189089: ("FD", struct.pack("<3d", 0.25, -1.5, 1234567.0)),
+    0x00280106: ("US", struct.pack("<H", 12)),
+    0x00281101: ("US", struct.pack("<3H", 256, 0, 16)),
+    0x00280009: ("AT", struct.pack("<4H", 0x0018, 0x1063, 0x0018, 0x1065)),
+    0x00186020: ("SL", struct.pack("<l", -5)),
+    0x00720064: ("IS", b"1\\2 "),
+}
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big endian"])
+def test_binary_numbers_stay_as_they_are(syntax: str) -> None:
+    builder = corpus.Builder(corpus.SYNTAXES[syntax][1])
+    image = corpus.image(corpus.SYNTAXES[syntax][1])
+    out = anonymised(corpus.file({**image, **DIGITS, **BINARY_NUMBERS}, syntax))
+    for tag, (vr, value) in BINARY_NUMBERS.items():
+        assert builder.element(tag, vr, value) in out
+
+
+def test_an_age_in_the_place_of_another_value_stays() -> None:
+    element = corpus.Builder(corpus.EXPLICIT_LITTLE).element(0x00189073, "AS", b"012M")
+    assert element in anonymised(corpus.file({**corpus.image(), 0x00189073: ("AS", b"012M")}))
 
 
 def test_dates_and_uids_and_sequences_of_unknown_vr_are_what_they_are() -> None:
@@ -474,3 +728,35 @@ def test_a_text_made_to_be_slow_is_read_in_time(piece: bytes) -> None:
         0x00321066: ("UT", piece * 200_000),
     }
     published(elements)
+
+
+LONG_TEXT = 0x00321066
+PIECE = 64 * 1024
+
+
+@pytest.mark.parametrize("before", [0, PIECE - 9, PIECE - 1, PIECE, PIECE + 5, 3 * PIECE - 12 * 1024, 4 * PIECE])
+@pytest.mark.parametrize("filler", ["x", "lesion ", "é "])
+def test_a_name_is_found_wherever_it_is_in_a_long_text(before: int, filler: str) -> None:
+    words = (filler * before)[:before] + " Johanna Smithfield " + filler * (2 * PIECE)
+    elements: Elements = {0x00080005: ("CS", b"ISO_IR 192"), NAME: ("PN", b"Smithfield^Johanna")}
+    assert "ReasonForVisit" not in published({**elements, LONG_TEXT: ("UT", words.encode())})
+
+
+@pytest.mark.parametrize("filler", ["Hannah ", "12345678 "])
+def test_a_long_text_is_not_cut_within_a_word_or_number(filler: str) -> None:
+    words = filler * (PIECE // 2)
+    elements: Elements = {NAME: ("PN", b"Ann^Han"), ID: ("LO", b"1234"), LONG_TEXT: ("UT", words.encode())}
+    assert published(elements).ReasonForVisit == words.strip()
+
+
+def test_a_long_text_takes_little_more_memory_than_it_has_bytes() -> None:
+    words = b"liver lesion 12 mm in 34 " * 40_000
+    data = memoryview(corpus.file({**corpus.image(), NAME: ("PN", b"Smithfield^Johanna"), LONG_TEXT: ("UT", words)}))
+    de = deidentifier()
+    tracemalloc.start()
+    try:
+        de.file(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * len(words)
