@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from autorthanc_spool.actions import WORDS
+from autorthanc_spool.actions.keyring import Keyring
 from autorthanc_spool.commands.options import examples, with_settings
 from autorthanc_spool.commands.views import describe
 from autorthanc_spool.core.counted import agreeing, counted
@@ -50,7 +51,8 @@ def command(settings: Settings, files: tuple[Path, ...]) -> None:
         return
     spool = access.find_spool(settings)
     _warn_of_storage(settings)
-    _show(_with_warnings(settings, _look(settings, spool)))
+    checked = _look(settings, spool)
+    _show(_with_warnings(settings, checked), _key_complaint(settings, spool, checked))
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,13 @@ def _known_destinations(settings: Settings, rules: list[Rule]) -> frozenset[str]
     return known
 
 
+def _key_complaint(settings: Settings, spool: Spool, checked: list[Checked]) -> str:
+    """Say why active rules can't anonymise, if the pseudonym key can't be used."""
+    if not any(one.rule and one.rule.is_active and one.rule.anonymise for one in checked):
+        return ""
+    return Keyring(settings.pseudonym_key_file, spool).complaint(searches=True)
+
+
 def _warn_of_storage(settings: Settings) -> None:
     """Say when Orthanc's storage isn't where the settings say; nothing, while Orthanc can't be asked."""
     with suppress(SpoolError):
@@ -183,8 +192,8 @@ def _warn_of_storage(settings: Settings) -> None:
             click.echo(f"AUTORTHANC_ORTHANC_STORAGE_PATH: warning: {complaint}; files come by HTTP")
 
 
-def _show(checked: list[Checked]) -> None:
-    """Show what was found in rule files. Raises RulesInvalid when one is."""
+def _show(checked: list[Checked], key_complaint: str = "") -> None:
+    """Show what was found in rule files. Raises RulesInvalid when one is, or can't do what it says."""
     for one in checked:
         if one.is_ignored:
             click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
@@ -197,9 +206,13 @@ def _show(checked: list[Checked]) -> None:
                 click.echo(warning)
         else:
             click.echo(one.problem)
+    if key_complaint:
+        click.echo(key_complaint)
     broken = [one.path.name for one in checked if one.problem]
     if broken:
         raise RulesInvalid(f"{len(broken)} of {len(checked)} rule files can't be used: {', '.join(broken)}")
+    if key_complaint:
+        raise RulesInvalid("what is to be anonymised waits until the pseudonym key can be used")
     click.echo("the settings are all right", err=True)
     if not checked:
         click.echo("there is no rule file yet: docs/rules.md shows how to write one", err=True)

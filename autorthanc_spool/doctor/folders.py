@@ -35,7 +35,7 @@ INOTIFY_PATIENCE_S = 5.0
 SCRATCH_S = 60.0
 
 # The troubles of a processor whose cause `doctor` looks at itself.
-LOOKED_AT = {"Orthanc", "the audit log", "the output", "the rules", "the spool"}
+LOOKED_AT = {"Orthanc", "the audit log", "the output", "the pseudonym key", "the rules", "the spool"}
 
 _SHARED = ("", "tmp", *(str(state) for state in State), "locks")
 _PRIVATE = ("ledger", "ledger/names", "state", "state/filing", "state/rules", "state/processors")
@@ -61,6 +61,20 @@ def audit_log(tools: Tools) -> Iterator[Finding]:
     if tools.settings.audit_log:
         tools.audit.check()
         yield ok("audit log", f"{tools.settings.audit_log} can be written")
+
+
+def pseudonym_key(tools: Tools) -> Iterator[Finding]:
+    """Look at the pseudonym key, if an active rule needs it."""
+    if not any(rule.is_active and rule.anonymise for rule in tools.rulebook.read().rules):
+        return
+    path = tools.settings.pseudonym_key_file
+    if complaint := tools.anonymiser.key_complaint(searches=True):
+        text, _, fix = complaint.partition("; ")
+        yield broken("pseudonym key", text, fix)
+    elif path.exists():
+        yield ok("pseudonym key", f"{path} is the one that this spool uses; a backup of it is up to you")
+    else:
+        yield ok("pseudonym key", "there is none yet; it is made when something is anonymised for the first time")
 
 
 def _modes(root: Path) -> Iterator[Finding]:
