@@ -141,7 +141,15 @@ def _with_needs(checked: Checked) -> Checked:
 
 def _with_warnings(settings: Settings, checked: list[Checked]) -> list[Checked]:
     known = _known_destinations(settings, [one.rule for one in checked if one.rule])
-    return [replace(one, warnings=_hopeless(one.path, one.rule, known)) if one.rule else one for one in checked]
+    return [
+        replace(one, warnings=(*_hopeless(one.path, one.rule, known), *_in_the_way(settings, one))) if one.rule else one
+        for one in checked
+    ]
+
+
+def _in_the_way(settings: Settings, checked: Checked) -> list[str]:
+    found = deliveries.in_the_way(settings, checked.rule) if checked.rule else ""
+    return [f"{checked.path.name}: warning: {found}"] if found else []
 
 
 def _of_anonymise(checked: Checked) -> list[str]:

@@ -18,6 +18,7 @@ from autorthanc_spool.core.errors import (
     FolderMissing,
     KeyUnavailable,
     MarkerError,
+    OutputConflict,
     OutputUnavailable,
     Unavailable,
 )
@@ -40,9 +41,10 @@ SPOOL = "the spool"
 RULES = "the rules"
 AUDIT_LOG = "the audit log"
 KEY = "the pseudonym key"
+FOLDER_OF_RULE = "the output's folder of the rule "
 
 # Troubles that hold up some work and leave the rest alone.
-_PARTIAL = (DESTINATION, KEY)
+_PARTIAL = (DESTINATION, KEY, FOLDER_OF_RULE)
 
 # What may have been fixed while no processor ran.
 _OUTSIDE = set(Cause) - {Cause.DELETION}
@@ -116,6 +118,8 @@ class Surroundings:
         self._waited_for: dict[Path, object] | None = None
         # The key file, as it was when a marker had to wait for the key.
         self._refused_key: object = None
+        # The folders of rules in whose place something else is.
+        self._blocked: set[str] = set()
         self._hours: dict[str, str] = {}
         self._is_first = True
 
@@ -242,17 +246,29 @@ class Surroundings:
         for root in self._lacks.keys() - folders.keys():
             # No rule delivers there now.
             self._end_output_trouble(root)
+        blocked: dict[str, str] = {}
         for root, names in folders.items():
-            self._look_at_root(root, names)
+            self._look_at_root(root, names, blocked)
+        for folder in self._blocked - blocked.keys():
+            self._troubles.end(f"{FOLDER_OF_RULE}{folder}")
+        for folder, text in blocked.items():
+            more = "; then requeue what has failed because of it"
+            self._troubles.begin(f"{FOLDER_OF_RULE}{folder}", f"{text}{more}")
+        self._blocked = set(blocked)
 
-    def _look_at_root(self, root: str, folders: list[str]) -> None:
+    def _look_at_root(self, root: str, folders: list[str], blocked: dict[str, str]) -> None:
+        """Look at a root, and at the rules' folders in it; note those where something else is, and why."""
         lack = self._lacks.get(root, _Lack("", 0))
         try:
             if folders:
                 output = self._tools.places.at(root)
                 for folder in folders:
                     output.prepare(folder)
-                    output.check_room(folder, lack.needed_bytes if folder == lack.folder else 0)
+                    try:
+                        output.check_room(folder, lack.needed_bytes if folder == lack.folder else 0)
+                    except OutputConflict as error:
+                        # It is in the way of this rule alone.
+                        blocked[folder] = str(error)
         except (OutputUnavailable, FolderMissing) as error:
             self._troubles.begin(output_name(root), f"{error}; what would be published waits")
             self._lacks[root] = _Lack(lack.folder, lack.needed_bytes, was_found=True)
