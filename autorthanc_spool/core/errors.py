@@ -326,12 +326,16 @@ class EverythingWithheld(SpoolError):
 
 
 class ForwardRefused(SpoolError):
-    """A destination answers, but doesn't take everything: `refused` are Orthanc's IDs of what it didn't take."""
+    """A destination answers, but doesn't take everything: `refused` are Orthanc's IDs of what it didn't take.
+
+    `reason` is what was answered, without what the text says around it.
+    """
 
     fate = Fate.RETRY
 
-    def __init__(self, text: str, refused: tuple[str, ...] = ()) -> None:
+    def __init__(self, text: str, refused: tuple[str, ...] = (), *, reason: str = "") -> None:
         self.refused = refused
+        self.reason = reason
         super().__init__(text)
 
 

@@ -129,7 +129,8 @@ class Modalities:
             return _down(name, reason)
         return ForwardRefused(
             f"{name} answers, but not everything could be sent to it ({reason}); "
-            "its log and Orthanc's say more: is Orthanc's AET known there, and is there room?"
+            "its log and Orthanc's say more: is Orthanc's AET known there, and is there room?",
+            reason=reason,
         )
 
     def _unreachable(self, name: str) -> str:
