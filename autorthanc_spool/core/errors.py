@@ -21,6 +21,7 @@
     │   ├── AuditUnavailable      the audit log can't be written
     │   ├── FolderMissing         a mounted folder isn't the one that it was
     │   ├── AnswerChanged         what arrives isn't what Orthanc sent
+    │   ├── AnotherDatabase       Orthanc lacks the resource, and has another database than before
     │   ├── DestinationUnavailable  a destination of FORWARD is down, or hasn't confirmed yet
     │   ├── RuleUnavailable       the rule file is broken at the moment
     │   ├── RulesUnavailable      the folder of rules can't be read
@@ -96,6 +97,7 @@ class Cause(StrEnum):
     PSEUDONYMS = "the pseudonym key or table"
     PIXEL_REGIONS = "a file of pixel regions"
     DELETION = "a deletion from Orthanc"
+    DATABASE = "another database of Orthanc"
 
 
 class SpoolError(Exception):
@@ -239,6 +241,12 @@ class AnswerChanged(Unavailable):
     def __init__(self, text: str, instance_id: str = "") -> None:
         self.instance_id = instance_id
         super().__init__(text)
+
+
+class AnotherDatabase(Unavailable):
+    """Orthanc has no such study or series, and another database than before: the former one may have it."""
+
+    wakes_on = Cause.DATABASE
 
 
 class DestinationUnavailable(Unavailable):
@@ -386,9 +394,9 @@ WAKES_ON: Mapping[str, Cause] = MappingProxyType(
     | {
         error.__name__: error.wakes_on
         for error in (
-            AuditUnavailable, DeletionWaits, FolderMissing, KeyUnavailable, OutputUnavailable, OutsideHours,
-            PatientNotListed, PixelRegionsInvalid, PseudonymTableInvalid, RulesUnavailable, RuleUnavailable,
-            SpoolUnavailable,
+            AnotherDatabase, AuditUnavailable, DeletionWaits, FolderMissing, KeyUnavailable, OutputUnavailable,
+            OutsideHours, PatientNotListed, PixelRegionsInvalid, PseudonymTableInvalid, RulesUnavailable,
+            RuleUnavailable, SpoolUnavailable,
         )
         if error.wakes_on
     }

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from autorthanc_spool.core.dicom import Level, Resource
 from autorthanc_spool.core.errors import (
+    AnotherDatabase,
     Bug,
     Fate,
     OutsideHours,
@@ -34,6 +35,7 @@ from autorthanc_spool.output.folders import output_trouble
 from autorthanc_spool.run import plan
 from autorthanc_spool.run.delete import Deleter
 from autorthanc_spool.run.export import report_kept
+from autorthanc_spool.run.first_contact import Baseline
 from autorthanc_spool.run.plan import Plan, Work
 from autorthanc_spool.run.planner import Planner, deciding
 from autorthanc_spool.run.reconcile import look_after_series
@@ -140,6 +142,7 @@ class Processor:
             resource = self._stable(marker)
         except ResourceMissing:
             if not self._tells_of_deleted(marker, record.now):
+                self._check_database(marker)
                 raise
             return Work(_outcomes_of_deleted(marker, rules, record.now))
         # Whatever happens to it, this state of the resource was seen: the marker, not reconciliation, brings it back.
@@ -166,6 +169,15 @@ class Processor:
         last_update = parse_last_update(resource.last_update)
         plan.check_stable(resource, last_update, orthanc.about_now(), self._tools.settings.stable_age_s, marker)
         return resource
+
+    def _check_database(self, marker: Marker) -> None:
+        """Raise AnotherDatabase where the former database of Orthanc may have the resource. Raises BaselineError."""
+        kept = Baseline(self._spool.root / "state")
+        if kept.is_other(self._tools.orthanc):
+            raise AnotherDatabase(
+                f"Orthanc has no such {marker.level}, and another database than before; see that it has the former "
+                f"one, or, where the new one is meant, remove {kept.confirmed_by_removing}"
+            )
 
     def _tells_of_deleted(self, marker: Marker, record: Record) -> bool:
         """Whether the marker is about what was exported, and then deleted on purpose."""

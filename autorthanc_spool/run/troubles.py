@@ -30,6 +30,7 @@ from autorthanc_spool.monitor.notice_plan import DESTINATION
 from autorthanc_spool.monitor.observer import Observer
 from autorthanc_spool.output.folders import output_name
 from autorthanc_spool.rules.pixel_regions import FOLDER
+from autorthanc_spool.run.first_contact import Baseline, BaselineError
 from autorthanc_spool.run.plan import Work
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
@@ -41,10 +42,11 @@ SPOOL = "the spool"
 RULES = "the rules"
 AUDIT_LOG = "the audit log"
 KEY = "the pseudonym key"
+DATABASE = "another database"
 FOLDER_OF_RULE = "the output's folder of the rule "
 
 # Troubles that hold up some work and leave the rest alone.
-_PARTIAL = (DESTINATION, KEY, FOLDER_OF_RULE)
+_PARTIAL = (DESTINATION, KEY, DATABASE, FOLDER_OF_RULE)
 
 # What may have been fixed while no processor ran.
 _OUTSIDE = set(Cause) - {Cause.DELETION}
@@ -60,7 +62,7 @@ class Troubles:
 
     @property
     def stops_work(self) -> bool:
-        """Whether work or publishing stands still, and not only what some rules do."""
+        """Whether work or publishing stands still, and not only what some rules or studies need."""
         return any(not what.startswith(_PARTIAL) for what in self.current)
 
     def begin(self, what: str, text: str) -> None:
@@ -142,6 +144,22 @@ class Surroundings:
             self._is_first = False
         self._look_at_rules()
         self._look_at_audit_log()
+        self.look_at_database()
+
+    def look_at_database(self) -> None:
+        """Say that Orthanc has another database than before, until that is back, or a person confirms the new one."""
+        kept = Baseline(self._tools.spool.root / "state")
+        # Reconciliation says it when the file can't be understood.
+        with suppress(BaselineError):
+            if former := kept.former():
+                self._troubles.begin(
+                    DATABASE,
+                    f"Orthanc at {self._tools.orthanc.url} has another database than until {former.time}; what it "
+                    "doesn't have waits in deferred/. See that ORTHANC_URL is right and the former database is in its "
+                    f"place; where the new one is meant, remove {kept.confirmed_by_removing}",
+                )
+            elif self._troubles.end(DATABASE):
+                self._tools.spool.make_due({Cause.DATABASE})
 
     def learn(self, work: Work) -> None:
         """Take the state of the output, and of the pseudonym key, from the outcomes of a marker."""
