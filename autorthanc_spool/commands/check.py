@@ -140,11 +140,15 @@ def _with_needs(checked: Checked) -> Checked:
 
 
 def _with_warnings(settings: Settings, checked: list[Checked]) -> list[Checked]:
-    known = _known_destinations(settings, [one.rule for one in checked if one.rule])
-    return [
-        replace(one, warnings=(*_hopeless(one.path, one.rule, known), *_in_the_way(settings, one))) if one.rule else one
-        for one in checked
-    ]
+    rules = [one.rule for one in checked if one.rule]
+    known, loops = _known_destinations(settings, rules), _leading_back(settings, rules)
+
+    def found(one: Checked) -> tuple[str, ...]:
+        if one.rule is None:
+            return one.warnings
+        return (*_hopeless(one.path, one.rule, known), *_in_the_way(settings, one), *_returning(one, loops))
+
+    return [replace(one, warnings=found(one)) for one in checked]
 
 
 def _in_the_way(settings: Settings, checked: Checked) -> list[str]:
@@ -191,6 +195,20 @@ def _key_complaint(settings: Settings, spool: Spool, checked: list[Checked]) -> 
     if not any(one.rule and one.rule.is_active and one.rule.anonymise for one in checked):
         return ""
     return Keyring(settings.pseudonym_key_file, spool).complaint(searches=True)
+
+
+def _leading_back(settings: Settings, rules: list[Rule]) -> frozenset[str]:
+    """The destinations that are Orthanc itself; none while Orthanc can't be asked."""
+    names = {name for rule in rules if rule.forwards for name in rule.destination_modalities}
+    with suppress(SpoolError):
+        return access.leading_back(settings, names) if names else frozenset()
+    return frozenset()
+
+
+def _returning(checked: Checked, loops: frozenset[str]) -> list[str]:
+    names = checked.rule.destination_modalities if checked.rule and checked.rule.forwards else ()
+    text = "is Orthanc itself: what is sent there may come back as a new study, and be sent again, without end"
+    return [f"{checked.path.name}: warning: DestinationModality: {name} {text}" for name in names if name in loops]
 
 
 def _warn_of_storage(settings: Settings) -> None:

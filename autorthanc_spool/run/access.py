@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from autorthanc_spool.core.pulse import Pulse
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk import durable
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.modalities import Modalities
 from autorthanc_spool.settings import Settings, owners
 from autorthanc_spool.spool.spool import Spool
 
@@ -56,6 +57,11 @@ def make_spool(settings: Settings, pulse: Pulse | None = None) -> Spool:
             [f"AUTORTHANC_SPOOL_PATH: the spool {settings.spool_path} can't be made or used: {error.strerror}"]
         ) from None
     return spool
+
+
+def leading_back(settings: Settings, names: Iterable[str]) -> frozenset[str]:
+    """Return those of the destinations that are Orthanc itself. Raises OrthancUnavailable, OrthancFault."""
+    return Modalities(orthanc(settings)).leading_back(names, settings.aet_port)
 
 
 def orthanc(settings: Settings, pulse: Pulse | None = None) -> Orthanc:

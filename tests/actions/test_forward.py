@@ -236,6 +236,21 @@ def test_an_unknown_modality_fails_at_once_and_says_how_to_add_it(site: Site, ar
     assert outcome(site, "done")["forward"]["nowhere"]["outcome"] == "forwarded"
 
 
+@pytest.mark.parametrize("aet", ["ORTHANC", "WHATEVER"])
+def test_check_and_doctor_warn_of_a_destination_that_is_orthanc_itself(
+    site: Site, archive: OrthancServer, aet: str
+) -> None:
+    add_modality(site.orthanc, "myself", aet, site.orthanc.dicom_port)
+    for name in ("archive", "myself"):
+        site.rule(name, Action=["ANONYMISE", "FORWARD"], DestinationModality=name)
+    text = "myself.json: warning: DestinationModality: myself is Orthanc itself"
+    checked = site.run("check").stdout
+    assert [line.startswith(text) for line in checked.splitlines() if "warning" in line] == [True], checked
+    found = [line for line in site.run("doctor", expect=None).stdout.splitlines() if "destinations" in line]
+    assert [line.partition(":")[0] for line in found] == ["warning  destinations"]
+    assert "the rule myself sends to, is Orthanc itself" in found[0]
+
+
 @pytest.mark.parametrize("option", ["--abort-during", "--abort-after"])
 def test_a_destination_that_breaks_off_is_tried_again_until_it_has_everything(
     site: Site, tmp_path: Path, option: str
