@@ -142,6 +142,7 @@ class Processor:
             resource = self._stable(marker)
         except ResourceMissing:
             if not self._tells_of_deleted(marker, record.now):
+                self._check_deleted(marker, record.now)
                 self._check_database(marker)
                 raise
             return Work(_outcomes_of_deleted(marker, rules, record.now))
@@ -169,6 +170,14 @@ class Processor:
         last_update = parse_last_update(resource.last_update)
         plan.check_stable(resource, last_update, orthanc.about_now(), self._tools.settings.stable_age_s, marker)
         return resource
+
+    def _check_deleted(self, marker: Marker, record: Record) -> None:
+        """Raise ResourceMissing with the reason, where a rule deleted what is to be done again."""
+        if record.deleted:
+            raise ResourceMissing(
+                f"Orthanc has no such {marker.level}: a rule deleted it there after it was exported, {record.deleted}; "
+                "send it to Orthanc again to have it done again"
+            )
 
     def _check_database(self, marker: Marker) -> None:
         """Raise AnotherDatabase where the former database of Orthanc may have the resource. Raises BaselineError."""

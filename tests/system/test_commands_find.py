@@ -62,7 +62,8 @@ def test_an_identifier_is_not_taken_for_the_beginning_of_another_studys_id(worke
 def test_what_is_nobodys_is_1_and_nothing_is_printed(worked: Site, text: str) -> None:
     done = worked.run("find", text, expect=1)
     assert done.stdout == ""
-    assert "neither Orthanc nor the ledger knows it" in done.stderr
+    assert "Orthanc has no such study: did it arrive there" in done.stderr
+    assert "by its Orthanc ID or its folder in the output" in done.stderr
 
 
 @pytest.fixture
