@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 
 from autorthanc_spool import rules
 from autorthanc_spool.core.dicom import Instance
@@ -10,14 +12,20 @@ from autorthanc_spool.core.errors import DestinationUnavailable, ForwardRefused
 from autorthanc_spool.orthanc.modalities import SendingJob
 from autorthanc_spool.outgoing.fetching import in_order, proven
 from autorthanc_spool.outgoing.job import Delivery, Job, Sent
-from autorthanc_spool.outgoing.sources import Originals, Proven
+from autorthanc_spool.outgoing.sources import Originals, Proven, Stream
+
+log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
+YOUNG_S, YOUNG_PAUSE_S = 60.0, 0.5
 LONGEST_PAUSE_S = 2.0
 # A job that shows no progress for so long is looked after later: other markers wait meanwhile.
 LONGEST_STANDSTILL_S = 600.0
 # Most confirm at once; some do it at night.
 COMMITMENT_WAIT_S = 30.0
+
+FORGOTTEN = "Orthanc forgot a sending job before it was looked at (JobsHistorySize)"
+FIX_FORGOTTEN = "set JobsHistorySize in Orthanc's configuration to 100, or more where many jobs end at once"
 
 
 class Forward:
@@ -54,11 +62,21 @@ def _is_stored(job: Job) -> bool:
 
 def _send_straight(job: Job, proven: Proven, delivery: Delivery) -> Sent:
     """Send file by file; what is refused keeps nothing else from being sent."""
+    missing, reason = _send_each(job, proven.open, delivery, _left(job, delivery))
+    if missing:
+        raise _refused(delivery, missing, proven.instances, reason)
+    return Sent(proven.instances, proven.size_bytes)
+
+
+def _send_each(
+    job: Job, opened: Callable[[Instance], Stream | None], delivery: Delivery, instances: list[Instance]
+) -> tuple[list[str], str]:
+    """Send files one by one; return which of them were refused, and why the last of these was."""
     missing: list[str] = []
-    reason: ForwardRefused | None = None
-    for instance in _left(job, delivery):
+    reason = ""
+    for instance in instances:
         job.check_stop()
-        stream = proven.open(instance)
+        stream = opened(instance)
         if stream is None:
             continue
         delivery.progress.check()
@@ -66,10 +84,8 @@ def _send_straight(job: Job, proven: Proven, delivery: Delivery) -> Sent:
             delivery.modalities.store_straight(delivery.destination, b"".join(stream))
         except ForwardRefused as error:
             missing.append(instance.resource_id)
-            reason = error
-    if reason:
-        raise _refused(delivery, missing, proven.instances, str(reason))
-    return Sent(proven.instances, proven.size_bytes)
+            reason = error.reason
+    return missing, reason
 
 
 def _left(job: Job, delivery: Delivery) -> list[Instance]:
@@ -109,46 +125,68 @@ def _send_stored(job: Job, originals: Originals, delivery: Delivery) -> Sent:
 def _send_part(job: Job, originals: Originals, delivery: Delivery, *, commitment: bool) -> None:
     """Send what is left as one job; where it stops at something that is refused, send the rest, and name it."""
     progress, modalities, left = delivery.progress, delivery.modalities, _left(job, delivery)
-    ids = [one.resource_id for one in left]
     if not progress.job or modalities.job(progress.job) is None:
         originals.verify_stored(left)
         progress.check()
-        progress.note(modalities.store(delivery.destination, ids, commitment=commitment))
+        progress.note(modalities.store(delivery.destination, _ids(left), commitment=commitment))
     done = _finished(job, delivery, progress.job)
-    if _is_whole(done, ids):
+    if _is_whole(done, left):
         progress.note(progress.job, done.transaction if done else "")
         return
     progress.note()
-    failure = modalities.failure(delivery.destination, done.reason if done else "Orthanc lost its job")
-    if done is None or isinstance(failure, DestinationUnavailable):
+    if done is None and commitment:
+        raise ForwardRefused(
+            f"{FORGOTTEN}, so nobody knows what {delivery.destination} was to confirm; {FIX_FORGOTTEN}"
+        )
+    failure = modalities.failure(delivery.destination, done.reason) if done else None
+    if isinstance(failure, DestinationUnavailable):
         raise failure
-    missing = _send_halves(job, delivery, ids) if len(ids) > 1 else ids
+    missing, reason = _send_rest(job, originals, delivery, left, done)
     if missing:
-        raise _refused(delivery, missing, len(job.resource.instances), done.reason)
-    if commitment:
+        raise _refused(delivery, missing, len(job.resource.instances), reason)
+    if commitment and failure:
         raise failure
 
 
-def _send_halves(job: Job, delivery: Delivery, ids: list[str]) -> list[str]:
-    """Send both halves of what wasn't taken whole, and those of each half again; return what is refused alone."""
+def _send_rest(
+    job: Job, originals: Originals, delivery: Delivery, part: list[Instance], done: SendingJob | None
+) -> tuple[list[str], str]:
+    """Send what a job didn't: both halves of what wasn't taken whole, and those of each half again.
+
+    Where Orthanc has forgotten the job, nobody knows what arrived: these files are sent one by one, where each answer
+    counts by itself. Return what is refused alone, and why.
+    """
+    if done is None:
+        log.warning("%s; what it sent to %s is sent again, file by file", FORGOTTEN, delivery.destination)
+        return _send_each(job, originals.open, delivery, part)
+    if len(part) == 1:
+        return _ids(part), done.reason
     missing: list[str] = []
-    for part in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+    reason = done.reason
+    for half in (part[: len(part) // 2], part[len(part) // 2 :]):
         delivery.progress.check()
-        if not _is_whole(_finished(job, delivery, delivery.modalities.store(delivery.destination, part)), part):
-            missing += _send_halves(job, delivery, part) if len(part) > 1 else part
+        sent = _finished(job, delivery, delivery.modalities.store(delivery.destination, _ids(half)))
+        if not _is_whole(sent, half):
+            refused, reason = _send_rest(job, originals, delivery, half, sent)
+            missing += refused
     # A destination that went away has refused nothing.
     if missing:
         delivery.modalities.check_reachable(delivery.destination)
-    return missing
+    return missing, reason
 
 
-def _is_whole(done: SendingJob | None, ids: list[str]) -> bool:
-    return done is not None and (done.state, done.instances, done.failed_instances) == ("Success", len(ids), 0)
+def _ids(instances: list[Instance]) -> list[str]:
+    return [one.resource_id for one in instances]
+
+
+def _is_whole(done: SendingJob | None, part: list[Instance]) -> bool:
+    return done is not None and (done.state, done.instances, done.failed_instances) == ("Success", len(part), 0)
 
 
 def _finished(job: Job, delivery: Delivery, job_id: str) -> SendingJob | None:
     """Wait for the end of a job; None when Orthanc no longer knows it."""
-    pause_s, seen, moved_s = FIRST_PAUSE_S, -1.0, time.monotonic()
+    begin_s = moved_s = time.monotonic()
+    pause_s, seen = FIRST_PAUSE_S, -1.0
     while True:
         found = delivery.modalities.job(job_id)
         if found is None or found.is_over:
@@ -162,7 +200,9 @@ def _finished(job: Job, delivery: Delivery, job_id: str) -> SendingJob | None:
                 "it is looked at again"
             )
         job.pause(pause_s)
-        pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+        # Of jobs that have ended, Orthanc keeps the last ten: most end soon, and others may end right after this one.
+        is_young = time.monotonic() - begin_s < YOUNG_S
+        pause_s = min(pause_s * 1.5, YOUNG_PAUSE_S if is_young else LONGEST_PAUSE_S)
 
 
 def _await_commitment(job: Job, delivery: Delivery) -> None:

@@ -24,6 +24,7 @@ from autorthanc_spool.deidentify import codecs, models
 from autorthanc_spool.deidentify.codecs import INSTALL
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.deidentify.region_files import Reading, RegionFiles, read_regions
+from autorthanc_spool.outgoing.keyring import Keyring
 from autorthanc_spool.rules import Rule, RuleError, hopeless, known_private, parse_rule, pixel_regions
 from autorthanc_spool.rules.pixel_regions import PixelRegions
 from autorthanc_spool.run import access, deliveries, wiring
@@ -50,7 +51,8 @@ def command(settings: Settings, files: tuple[Path, ...]) -> None:
         return
     spool = access.find_spool(settings)
     _warn_of_storage(settings)
-    _show(_with_warnings(settings, _look(settings, spool)))
+    checked = _look(settings, spool)
+    _show(_with_warnings(settings, checked), _key_complaint(settings, spool, checked))
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,20 @@ def _with_needs(checked: Checked) -> Checked:
 
 
 def _with_warnings(settings: Settings, checked: list[Checked]) -> list[Checked]:
-    known = _known_destinations(settings, [one.rule for one in checked if one.rule])
-    return [replace(one, warnings=_hopeless(one.path, one.rule, known)) if one.rule else one for one in checked]
+    rules = [one.rule for one in checked if one.rule]
+    known, loops = _known_destinations(settings, rules), _leading_back(settings, rules)
+
+    def found(one: Checked) -> tuple[str, ...]:
+        if one.rule is None:
+            return one.warnings
+        return (*_hopeless(one.path, one.rule, known), *_in_the_way(settings, one), *_returning(one, loops))
+
+    return [replace(one, warnings=found(one)) for one in checked]
+
+
+def _in_the_way(settings: Settings, checked: Checked) -> list[str]:
+    found = deliveries.in_the_way(settings, checked.rule) if checked.rule else ""
+    return [f"{checked.path.name}: warning: {found}"] if found else []
 
 
 def _of_anonymise(checked: Checked) -> list[str]:
@@ -176,6 +190,27 @@ def _known_destinations(settings: Settings, rules: list[Rule]) -> frozenset[str]
     return known
 
 
+def _key_complaint(settings: Settings, spool: Spool, checked: list[Checked]) -> str:
+    """Say why active rules can't anonymise, if the pseudonym key can't be used."""
+    if not any(one.rule and one.rule.is_active and one.rule.anonymise for one in checked):
+        return ""
+    return Keyring(settings.pseudonym_key_file, spool).complaint(searches=True)
+
+
+def _leading_back(settings: Settings, rules: list[Rule]) -> frozenset[str]:
+    """The destinations that are Orthanc itself; none while Orthanc can't be asked."""
+    names = {name for rule in rules if rule.forwards for name in rule.destination_modalities}
+    with suppress(SpoolError):
+        return access.leading_back(settings, names) if names else frozenset()
+    return frozenset()
+
+
+def _returning(checked: Checked, loops: frozenset[str]) -> list[str]:
+    names = checked.rule.destination_modalities if checked.rule and checked.rule.forwards else ()
+    text = "is Orthanc itself: what is sent there may come back as a new study, and be sent again, without end"
+    return [f"{checked.path.name}: warning: DestinationModality: {name} {text}" for name in names if name in loops]
+
+
 def _warn_of_storage(settings: Settings) -> None:
     """Say when Orthanc's storage isn't where the settings say; nothing, while Orthanc can't be asked."""
     with suppress(SpoolError):
@@ -183,8 +218,8 @@ def _warn_of_storage(settings: Settings) -> None:
             click.echo(f"AUTORTHANC_ORTHANC_STORAGE_PATH: warning: {complaint}; files come by HTTP")
 
 
-def _show(checked: list[Checked]) -> None:
-    """Show what was found in rule files. Raises RulesInvalid when one is."""
+def _show(checked: list[Checked], key_complaint: str = "") -> None:
+    """Show what was found in rule files. Raises RulesInvalid when one is, or can't do what it says."""
     for one in checked:
         if one.is_ignored:
             click.echo(f"{one.path.name}: ignored, because its name holds 'template' or 'master'")
@@ -197,9 +232,13 @@ def _show(checked: list[Checked]) -> None:
                 click.echo(warning)
         else:
             click.echo(one.problem)
+    if key_complaint:
+        click.echo(key_complaint)
     broken = [one.path.name for one in checked if one.problem]
     if broken:
         raise RulesInvalid(f"{len(broken)} of {len(checked)} rule files can't be used: {', '.join(broken)}")
+    if key_complaint:
+        raise RulesInvalid("what is to be anonymised waits until the pseudonym key can be used")
     click.echo("the settings are all right", err=True)
     if not checked:
         click.echo("there is no rule file yet: docs/rules.md shows how to write one", err=True)

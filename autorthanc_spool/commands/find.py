@@ -62,7 +62,9 @@ def command(settings: Settings, text: str, as_json: bool) -> int:
         return found.trouble.exit_code
     if not found.known:
         click.echo(
-            "neither Orthanc nor the ledger knows it: did it arrive in Orthanc, and is it spelled right?", err=True
+            "Orthanc has no such study: did it arrive there, and is it spelled right? A study that was deleted from "
+            "Orthanc is found by its Orthanc ID or its folder in the output alone, as nothing about a patient is kept",
+            err=True,
         )
         return 1
     return 0

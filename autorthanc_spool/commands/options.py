@@ -16,6 +16,7 @@ import click
 
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN
 from autorthanc_spool.core.errors import UsageError
+from autorthanc_spool.run import access
 from autorthanc_spool.settings import Settings, load_settings, nearest_name
 from autorthanc_spool.settings.variables import NAMES, SITE, VARIABLES
 
@@ -75,7 +76,8 @@ def with_settings(command: Command) -> Command:
         os.umask(0o007)
         for warning in settings.warnings:
             click.echo(f"warning: {warning}", err=True)
-        return command(settings, **others)
+        with access.spool_trouble(settings):
+            return command(settings, **others)
 
     return wrapped
 

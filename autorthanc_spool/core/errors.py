@@ -21,6 +21,7 @@
     │   ├── AuditUnavailable      the audit log can't be written
     │   ├── FolderMissing         a mounted folder isn't the one that it was
     │   ├── AnswerChanged         what arrives isn't what Orthanc sent
+    │   ├── AnotherDatabase       Orthanc lacks the resource, and has another database than before
     │   ├── DestinationUnavailable  a destination of FORWARD is down, or hasn't confirmed yet
     │   ├── RuleUnavailable       the rule file is broken at the moment
     │   ├── RulesUnavailable      the folder of rules can't be read
@@ -97,6 +98,7 @@ class Cause(StrEnum):
     PSEUDONYMS = "the pseudonym key or table"
     PIXEL_REGIONS = "a file of pixel regions"
     DELETION = "a deletion from Orthanc"
+    DATABASE = "another database of Orthanc"
 
 
 class SpoolError(Exception):
@@ -242,6 +244,12 @@ class AnswerChanged(Unavailable):
         super().__init__(text)
 
 
+class AnotherDatabase(Unavailable):
+    """Orthanc has no such study or series, and another database than before: the former one may have it."""
+
+    wakes_on = Cause.DATABASE
+
+
 class DestinationUnavailable(Unavailable):
     """A destination of FORWARD is down, or hasn't confirmed yet."""
 
@@ -327,12 +335,16 @@ class EverythingWithheld(SpoolError):
 
 
 class ForwardRefused(SpoolError):
-    """A destination answers, but doesn't take everything: `refused` are Orthanc's IDs of what it didn't take."""
+    """A destination answers, but doesn't take everything: `refused` are Orthanc's IDs of what it didn't take.
+
+    `reason` is what was answered, without what the text says around it.
+    """
 
     fate = Fate.RETRY
 
-    def __init__(self, text: str, refused: tuple[str, ...] = ()) -> None:
+    def __init__(self, text: str, refused: tuple[str, ...] = (), *, reason: str = "") -> None:
         self.refused = refused
+        self.reason = reason
         super().__init__(text)
 
 

@@ -45,6 +45,14 @@ def open_key(path: Path, recorded: Collection[str]) -> Key:
 
     Raises KeyUnavailable when the key is missing, isn't the recorded one, or others may read it.
     """
+    return find_key(path, recorded) or _make(path)
+
+
+def find_key(path: Path, recorded: Collection[str]) -> Key | None:
+    """Read the key; None where it is missing and `recorded` is empty, so that the first one is still to be made.
+
+    Raises KeyUnavailable as `open_key` does.
+    """
     try:
         key = _read(path)
     except FileNotFoundError:
@@ -53,7 +61,7 @@ def open_key(path: Path, recorded: Collection[str]) -> Key:
                 f"the pseudonym key {path} is missing, and earlier outputs were made with it; "
                 f"restore it from your backup (key id {_listed(recorded)})"
             ) from None
-        key = _make(path)
+        return None
     if recorded and key.id not in recorded:
         raise KeyUnavailable(
             f"{path} holds another pseudonym key (key id {key.id}) than earlier outputs were made with "
@@ -74,7 +82,9 @@ def _read(path: Path) -> Key:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise KeyUnavailable(f"the pseudonym key {path} can't be read: {error.strerror}") from None
+        raise KeyUnavailable(
+            f"the pseudonym key {path} can't be read: {error.strerror}; fix its owner, mode, folder or disk"
+        ) from None
     if stat.S_IMODE(mode) & 0o077:
         raise KeyUnavailable(f"other users may read or change the pseudonym key {path}; run: chmod 600 {path}")
     found = _FILE.fullmatch(data)

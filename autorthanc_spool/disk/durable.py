@@ -60,12 +60,17 @@ def create(path: Path, data: bytes, mode: int = 0o660) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with ExitStack() as undo:
         undo.callback(path.unlink, missing_ok=True)
-        with os.fdopen(descriptor, "wb") as stream:
-            # A person of the group may `touch` a marker, and Orthanc's user isn't ours.
-            os.fchmod(descriptor, mode)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                # A person of the group may `touch` a marker, and Orthanc's user isn't ours.
+                os.fchmod(descriptor, mode)
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            # A disk that is full only shows in writing, where the system names no file.
+            error.filename = error.filename or str(path)
+            raise
         undo.pop_all()
 
 

@@ -53,6 +53,13 @@ def _ask(folder: Path, has_answered: threading.Event) -> None:
     has_answered.set()
 
 
+def lacking(what: str, folder: Path) -> str:
+    """Say that a folder isn't there, or that something else is in its place."""
+    if os.path.lexists(folder):
+        return f"{what} {folder} is not a folder; move away what is there, or name another one"
+    return f"{what} {folder} is missing; create or mount it"
+
+
 def unanswered(folder: Path) -> str:
     """Say what a folder is whose file system doesn't answer."""
     return f"{folder} doesn't answer, as a share does whose server is away; look at its mount (findmnt -T {folder})"
@@ -144,7 +151,7 @@ class Roots:
     def _introduce(self, role: str, folder: Path) -> None:
         # Unlike Path.is_dir(), this raises nothing where a folder above is closed to us, or a share is dying.
         if not os.path.isdir(folder):  # noqa: PTH112
-            raise FolderMissing(f"the {_said(role)} folder {folder} is missing; create or mount it")
+            raise FolderMissing(lacking(f"the {_said(role)} folder", folder))
         identity = _read(folder / FILE_NAME) or _mark(role, folder)
         if identity == "" and role.startswith(_DELIVER):
             raise FolderMissing(

@@ -24,7 +24,7 @@ def examine(tools: Tools, *, with_probe: bool, say: Callable[[str], None]) -> It
     is_usable = all(finding.severity is not Severity.BROKEN for finding in spool)
     parts = (
         ("audit log", folders.audit_log), ("output", folders.output), ("output", folders.delivered),
-        ("rules", folders.rules),
+        ("rules", folders.rules), ("pseudonym key", folders.pseudonym_key),
     )  # fmt: skip
     for what, look in parts:
         yield from _guarded(what, lambda look=look: look(tools), is_spool_usable=is_usable)  # type: ignore[misc]

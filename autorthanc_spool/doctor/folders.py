@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 import time
 import uuid
@@ -21,9 +20,11 @@ from autorthanc_spool.disk.usage import free_bytes
 from autorthanc_spool.doctor.finding import Finding, broken, ok, warning
 from autorthanc_spool.monitor.facts import gather
 from autorthanc_spool.monitor.health import Kind, is_at_work, judge, span
+from autorthanc_spool.output.folders import obstacle
 from autorthanc_spool.output.rights import Rights, sentence
 from autorthanc_spool.output.working import WORKING
 from autorthanc_spool.run.tools import Tools
+from autorthanc_spool.run.troubles import FOLDER_OF_RULE
 from autorthanc_spool.settings import owners
 
 # Below the first figure the next large study may not fit; below the second one not even a marker is safe.
@@ -35,7 +36,7 @@ INOTIFY_PATIENCE_S = 5.0
 SCRATCH_S = 60.0
 
 # The troubles of a processor whose cause `doctor` looks at itself.
-LOOKED_AT = {"Orthanc", "the audit log", "the output", "the rules", "the spool"}
+LOOKED_AT = {"Orthanc", "the audit log", "the output", "the pseudonym key", "the rules", "the spool"}
 
 _SHARED = ("", "tmp", *(str(state) for state in State), "locks")
 _PRIVATE = ("ledger", "ledger/names", "state", "state/filing", "state/rules", "state/processors")
@@ -61,6 +62,20 @@ def audit_log(tools: Tools) -> Iterator[Finding]:
     if tools.settings.audit_log:
         tools.audit.check()
         yield ok("audit log", f"{tools.settings.audit_log} can be written")
+
+
+def pseudonym_key(tools: Tools) -> Iterator[Finding]:
+    """Look at the pseudonym key, if an active rule needs it."""
+    if not any(rule.is_active and rule.anonymise for rule in tools.rulebook.read().rules):
+        return
+    path = tools.settings.pseudonym_key_file
+    if complaint := tools.anonymiser.key_complaint(searches=True):
+        text, _, fix = complaint.partition("; ")
+        yield broken("pseudonym key", text, fix)
+    elif path.exists():
+        yield ok("pseudonym key", f"{path} is the one that this spool uses; a backup of it is up to you")
+    else:
+        yield ok("pseudonym key", "there is none yet; it is made when something is anonymised for the first time")
 
 
 def _modes(root: Path) -> Iterator[Finding]:
@@ -190,12 +205,16 @@ def _processors(tools: Tools) -> Iterator[Finding]:
             yield (broken if is_broken else warning)(what, found.text, found.fix)
     for found in findings:
         # What a processor saw itself of the spool, the output, the rules and Orthanc is looked at here as well.
-        if found.kind is Kind.TROUBLE and found.about not in LOOKED_AT and not found.about.startswith("the rule "):
+        if found.kind is Kind.TROUBLE and not _is_looked_at(found.about):
             yield warning(found.about.removeprefix("the "), found.text, found.fix)
     for one in facts.processors:
         if is_at_work(one):
             looked = "" if one.looked_s is None else f", last look {span(one.looked_s)} ago"
             yield ok("processor", f"{one.name} lives since {one.since}{looked}")
+
+
+def _is_looked_at(trouble: str) -> bool:
+    return trouble in LOOKED_AT or trouble.startswith(("the rule ", FOLDER_OF_RULE))
 
 
 def output(tools: Tools) -> Iterator[Finding]:
@@ -274,13 +293,12 @@ def rules(tools: Tools) -> Iterator[Finding]:
 
 def _rule_folder(folder: Path) -> Iterator[Finding]:
     try:
-        mode = folder.lstat().st_mode
-    except FileNotFoundError:
-        return
+        found = obstacle(folder)
+        is_there = os.path.lexists(folder)
     except OSError as error:
         raise SpoolError(f"{folder} can't be looked at: {error.strerror}") from None
-    if not stat.S_ISDIR(mode):
-        fix = "move it away, or mount the other place there"
-        yield broken("output", f"{folder} is a symbolic link or a file, which is not followed", fix)
-    elif not os.access(folder, os.W_OK | os.X_OK):
+    if found:
+        text, _, fix = found.partition("; ")
+        yield broken("output", text, fix)
+    elif is_there and not os.access(folder, os.W_OK | os.X_OK):
         yield broken("output", f"this user can't write in {folder}", "fix its owner or mode, or UID and GID")

@@ -10,6 +10,7 @@ from autorthanc_spool.core.errors import OrthancFault, OrthancUnavailable, Passw
 from autorthanc_spool.doctor.finding import Finding, Severity, broken, ok, warning
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.questions import runs_lua
+from autorthanc_spool.run import access
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.settings.contradictions import is_local
@@ -150,5 +151,11 @@ def destinations(tools: Tools) -> Iterator[Finding]:
         if destination not in known:
             text = f"Orthanc knows no modality {destination}, which the rule {rule} sends to"
             yield broken("destinations", text, "add it to ORTHANC_DICOM_MODALITIES, or fix DestinationModality")
-    if wanted and all(destination in known for destination, _ in wanted):
+    sent_to = known.intersection(destination for destination, _ in wanted)
+    loops = access.leading_back(tools.settings, sent_to) if sent_to else frozenset()
+    for destination, rule in sorted(wanted):
+        if destination in loops:
+            text = f"{destination}, which the rule {rule} sends to, is Orthanc itself: what is sent may come back"
+            yield warning("destinations", text, "name another node in DestinationModality")
+    if wanted and not loops and all(destination in known for destination, _ in wanted):
         yield ok("destinations", f"Orthanc knows {', '.join(sorted({destination for destination, _ in wanted}))}")

@@ -17,6 +17,9 @@ from autorthanc_spool.orthanc.answers import checked_id
 from autorthanc_spool.orthanc.client import Orthanc
 
 _SEARCHED = ("PatientID", "AccessionNumber", "PatientName")
+# What /tools/lookup compares, and where it lies that has it.
+_LOOKED_UP = ("PatientID", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_PLACES = {"Patient": "/patients", "Study": "/studies", "Series": "/series", "Instance": "/instances"}
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,17 @@ def _looked_up(orthanc: Orthanc, text: str) -> Iterator[str]:
     """By PatientID, AccessionNumber, or a UID of any level: Orthanc compares the whole of it."""
     for row in _rows(orthanc, "/tools/lookup", text.encode()):
         kind, resource_id = str(row.get("Type")), checked_id(row.get("ID"))
+        path = f"{_PLACES.get(kind, '')}/{resource_id}"
+        # Orthanc drops what isn't printable ASCII before it compares: MÜLLER is MLLER to it, and 山田 nothing at all.
+        found = orthanc.look(path) if kind in _PLACES else None
+        if found is None or not any(_holds(found, keyword, text) for keyword in _LOOKED_UP):
+            continue
         if kind == "Study":
             yield resource_id
         elif kind == "Patient":
-            yield from _studies_of(orthanc, f"/patients/{resource_id}/studies")
-        elif kind in ("Series", "Instance"):
-            below = "series" if kind == "Series" else "instances"
-            above = orthanc.look(f"/{below}/{resource_id}/study")
-            if above is not None:
-                yield checked_id(above.get("ID"))
+            yield from _studies_of(orthanc, f"{path}/studies")
+        elif (above := orthanc.look(f"{path}/study")) is not None:
+            yield checked_id(above.get("ID"))
 
 
 def _searched(orthanc: Orthanc, text: str) -> Iterator[str]:

@@ -7,9 +7,9 @@ https://orthanc.uclouvain.be/book/users/storage-commitment.html
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from autorthanc_spool.core.errors import DestinationUnavailable, ForwardRefused, OrthancFault, UnknownModality
 from autorthanc_spool.orthanc.answers import Answer
@@ -63,6 +63,22 @@ class Modalities:
                 f'ORTHANC_DICOM_MODALITIES=\'{{"{name}": ["AET", "host", 104]}}\', restart Orthanc, and requeue the '
                 "marker; or fix DestinationModality in the rule"
             )
+
+    def leading_back(self, names: Iterable[str], published_port: int) -> frozenset[str]:
+        """Return those of the names that are Orthanc itself; outside of a container, its port is `published_port`."""
+        system = self._orthanc.system()
+        found = (
+            (name, self._orthanc.look(f"/modalities/{_quoted(name)}/configuration")) for name in sorted(set(names))
+        )
+        return frozenset(name for name, node in found if node and self._is_itself(node, system, published_port))
+
+    def _is_itself(self, node: Mapping[str, object], system: Mapping[str, object], published_port: int) -> bool:
+        host = str(node.get("Host", "")).lower()
+        if host not in ("localhost", "::1", urlsplit(self._orthanc.url).hostname) and not host.startswith("127."):
+            return False
+        # Orthanc takes what comes to its port under whatever AET; behind another port it is known by its own.
+        is_named = node.get("AET") == system.get("DicomAet")
+        return node.get("Port") == system.get("DicomPort") or (is_named and node.get("Port") == published_port)
 
     def check_reachable(self, name: str) -> None:
         """Raise DestinationUnavailable when nobody answers there; a node that doesn't know C-ECHO has answered."""
@@ -129,7 +145,8 @@ class Modalities:
             return _down(name, reason)
         return ForwardRefused(
             f"{name} answers, but not everything could be sent to it ({reason}); "
-            "its log and Orthanc's say more: is Orthanc's AET known there, and is there room?"
+            "its log and Orthanc's say more: is Orthanc's AET known there, and is there room?",
+            reason=reason,
         )
 
     def _unreachable(self, name: str) -> str:

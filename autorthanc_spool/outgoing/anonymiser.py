@@ -66,6 +66,10 @@ class Anonymiser:
         self._pool = self._pool or Pool(self.workers, self._pulse)
         return Anonymised(originals, resource, self._recipe, self._pool)
 
+    def key_complaint(self, *, searches: bool = False) -> str:
+        """Say why the pseudonym key can't be used, if it can't; see `Keyring.complaint`."""
+        return self._keyring.complaint(searches=searches)
+
     def close(self) -> None:
         """End the processes."""
         if self._pool:

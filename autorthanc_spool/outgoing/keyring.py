@@ -15,7 +15,7 @@ from pathlib import Path
 from autorthanc_spool.core.errors import KeyUnavailable, MarkerError, SpoolError, SpoolUnavailable
 from autorthanc_spool.core.outcome import PSEUDONYM_KEY, Outcome
 from autorthanc_spool.core.states import State
-from autorthanc_spool.deidentify.key import Key, open_key
+from autorthanc_spool.deidentify.key import Key, find_key, open_key
 from autorthanc_spool.disk import durable, locks
 from autorthanc_spool.spool.spool import Spool
 
@@ -59,6 +59,19 @@ class Keyring:
                 f"there is no pseudonym key {self._path}, and nothing was anonymised in this spool yet"
             )
         return open_key(self._path, known)
+
+    def complaint(self, *, searches: bool = False) -> str:
+        """Say why the key can't be used; nothing where it can, or where the first one is still to be made.
+
+        Where `state/` doesn't name the key, the ledger and the records are asked only with `searches`: it takes long.
+        """
+        try:
+            noted = self._noted()
+            recorded = self._recorded() if searches and not noted else ()
+            find_key(self._path, {noted} if noted else frozenset(recorded))
+        except KeyUnavailable as error:
+            return str(error)
+        return ""
 
     def _noted(self) -> str:
         try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,19 @@ def output_trouble(root: str = "") -> AbstractContextManager[None]:
 def output_name(root: str) -> str:
     """Call the output by its name, or what rules deliver to by its path."""
     return f"the output {root}" if root else "the output"
+
+
+def obstacle(folder: Path) -> str:
+    """Say what is in the place of a folder, and how to fix it; nothing where it is one, or isn't there."""
+    try:
+        mode = folder.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    if stat.S_ISDIR(mode):
+        return ""
+    if stat.S_ISLNK(mode):
+        return f"{folder} is a symbolic link, which is not followed; move it away, or mount the other place there"
+    return f"{folder} is {'a file' if stat.S_ISREG(mode) else 'something else'} and not a folder; move it away"
 
 
 class Output:
@@ -74,9 +88,14 @@ class Output:
             os.fsync(root)
 
     def check_room(self, folder: str, needed_bytes: int) -> None:
-        """Raise OutputUnavailable when a rule's folder can't be written, or hasn't so much free space."""
+        """Raise OutputUnavailable when a rule's folder can't be written, or hasn't so much free space.
+
+        Raises OutputConflict when something else is in its place.
+        """
         path = self.root / folder
         with output_trouble(self._name):
+            if text := obstacle(path):
+                raise OutputConflict(text)
             if not os.access(path, os.W_OK | os.X_OK):
                 is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
                 raise OSError(errno.EROFS if is_read_only else errno.EACCES, "", str(path))

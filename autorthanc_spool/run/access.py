@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from autorthanc_spool.core.errors import SettingsError, UsageError
+from autorthanc_spool.core.errors import SettingsError, SpoolUnavailable, UsageError
 from autorthanc_spool.core.pulse import Pulse
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk import durable
 from autorthanc_spool.orthanc.client import Orthanc
+from autorthanc_spool.orthanc.modalities import Modalities
 from autorthanc_spool.settings import Settings, owners
 from autorthanc_spool.spool.spool import Spool
+
+# What the operating system says where somebody has to change something before the spool can be written.
+_UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
+
+
+@contextmanager
+def spool_trouble(settings: Settings) -> Iterator[None]:
+    """Turn what the operating system says of a spool that can't be written into SpoolUnavailable, in any command."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename if isinstance(error.filename, str | bytes) else ""
+        if error.errno in _UNWRITABLE and Path(os.fsdecode(name)).is_relative_to(settings.spool_path):
+            raise SpoolUnavailable(f"the spool can't be used: {durable.passing_reason(error)}") from error
+        raise
 
 
 def find_spool(settings: Settings) -> Spool:
@@ -36,6 +57,11 @@ def make_spool(settings: Settings, pulse: Pulse | None = None) -> Spool:
             [f"AUTORTHANC_SPOOL_PATH: the spool {settings.spool_path} can't be made or used: {error.strerror}"]
         ) from None
     return spool
+
+
+def leading_back(settings: Settings, names: Iterable[str]) -> frozenset[str]:
+    """Return those of the destinations that are Orthanc itself. Raises OrthancUnavailable, OrthancFault."""
+    return Modalities(orthanc(settings)).leading_back(names, settings.aet_port)
 
 
 def orthanc(settings: Settings, pulse: Pulse | None = None) -> Orthanc:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from autorthanc_spool.disk import mounts
+from autorthanc_spool.output.folders import obstacle
 from autorthanc_spool.rules import Refusal, Refuses, Rule
 from autorthanc_spool.settings import Settings, contradictions
 
@@ -36,11 +37,21 @@ def missing(rule: Rule) -> str:
     """Say that what a rule delivers to isn't there at the moment, if it isn't."""
     if not rule.deliver or is_there(rule.deliver):
         return ""
+    if os.path.lexists(rule.deliver):
+        return f"Deliver: {rule.deliver} is not a folder; name a folder, or move away what is there"
     siblings: list[str] = []
     with suppress(OSError):
         siblings = [str(one) for one in Path(rule.deliver).parent.iterdir() if one.is_dir()]
     hint = _did_you_mean(rule.deliver, siblings) or "what matches waits until it is mounted or made"
     return f"Deliver: there is no folder {rule.deliver} at the moment; {hint}"
+
+
+def in_the_way(settings: Settings, rule: Rule) -> str:
+    """Say that something else is where a rule's folder would be, if so; nothing while that can't be looked at."""
+    root = Path(rule.deliver) if rule.deliver else settings.output_path
+    with suppress(OSError):
+        return obstacle(root / rule.folder) if rule.is_active and mounts.answers(root) else ""
+    return ""
 
 
 def _refusal(settings: Settings, path: str) -> Refusal | None:

@@ -40,6 +40,10 @@ class Contact:
         found = orthanc.change(self.change.seq) if self.change else None
         return found is None or found == self.change
 
+    def is_certainly_same(self, orthanc: Orthanc) -> bool:
+        """Whether Orthanc still lists the change that was the last one then."""
+        return self.change is not None and orthanc.change(self.change.seq) == self.change
+
 
 def look(orthanc: Orthanc) -> Contact:
     """Take note of the database."""
@@ -50,12 +54,14 @@ def look(orthanc: Orthanc) -> Contact:
 
 class Baseline:
     """``state/baseline.json``: ID and LastUpdate of what lay in Orthanc at first contact; ``state/contact.json``: the
-    last contact.
+    last contact; ``state/another-database.json``: the last one with the former database, until that one is back, or a
+    person has removed the file to confirm that the new one is meant.
     """
 
     def __init__(self, state: Path) -> None:
         self._studies = state / "baseline.json"
         self._contact = state / "contact.json"
+        self.confirmed_by_removing = state / "another-database.json"
 
     def studies(self) -> Mapping[str, str] | None:
         """Read what was there; None before first contact. Raises BaselineError."""
@@ -69,11 +75,16 @@ class Baseline:
 
     def contact(self) -> Contact | None:
         """Read the last contact, if it is known. Raises BaselineError."""
-        content = _read(self._contact)
-        try:
-            return _contact(content["contact"]) if content else None
-        except (ValueError, TypeError, KeyError):
-            raise _unreadable(self._contact) from None
+        return _read_contact(self._contact)
+
+    def former(self) -> Contact | None:
+        """Read the last contact with the former database, if Orthanc has another one. Raises BaselineError."""
+        return _read_contact(self.confirmed_by_removing)
+
+    def is_other(self, orthanc: Orthanc) -> bool:
+        """Whether Orthanc has another database than before, and nobody has confirmed that. Raises BaselineError."""
+        last = self.contact()
+        return self.former() is not None or (last is not None and not last.is_same(orthanc))
 
     def write_studies(self, studies: Mapping[str, str]) -> None:
         """Replace what was there, durably."""
@@ -82,6 +93,15 @@ class Baseline:
     def write_contact(self, contact: Contact) -> None:
         """Replace the last contact, durably."""
         _write(self._contact, {"contact": asdict(contact)})
+
+    def write_former(self, contact: Contact) -> None:
+        """Note that Orthanc has another database, durably."""
+        note = "Orthanc has another database than before; remove this file when that is meant, see docs/upgrade.md"
+        _write(self.confirmed_by_removing, {"contact": asdict(contact), "note": note})
+
+    def forget_former(self) -> None:
+        """Note that the former database is back."""
+        self.confirmed_by_removing.unlink(missing_ok=True)
 
 
 def known_of(studies: Iterable[StudySummary]) -> dict[str, str]:
@@ -92,6 +112,14 @@ def known_of(studies: Iterable[StudySummary]) -> dict[str, str]:
 def _contact(content: dict[str, Any]) -> Contact:
     change = content["change"]
     return Contact(int(content["last_seq"]), Change(**change) if change else None, str(content["time"]))
+
+
+def _read_contact(path: Path) -> Contact | None:
+    content = _read(path)
+    try:
+        return _contact(content["contact"]) if content else None
+    except (ValueError, TypeError, KeyError):
+        raise _unreadable(path) from None
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ SHORTEST_WAIT_S = 0.5
 # So many times in a row, what another machine replaced is looked at again, before it counts as trouble.
 MOST_STALE = 20
 # What markers may wait for that whoever called `run --once` has to know of.
-_OUTSIDE = {Cause.AUDIT_LOG, Cause.FOLDER, Cause.OUTPUT, Cause.RULES, Cause.SPOOL}
+_OUTSIDE = {Cause.AUDIT_LOG, Cause.DATABASE, Cause.FOLDER, Cause.OUTPUT, Cause.RULES, Cause.SPOOL}
 # Pruning is due once a day; whether it is, is looked up this often.
 PRUNE_INTERVAL_S = 600.0
 # Reconciliation never takes more than this part of the time.
@@ -196,6 +196,8 @@ class Runner:
             self._next_reconcile_s = max(begin_s + tools.settings.reconcile_interval_s, self._rest_until_s)
         if sweep:
             self._tell(sweep)
+            # What it found out about the database is said before the work begins.
+            self._surroundings.look_at_database()
 
     def _tell(self, sweep: Sweep) -> None:
         if sweep.left_alone is not None:

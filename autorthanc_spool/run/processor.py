@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from autorthanc_spool.core.dicom import Level, Resource
 from autorthanc_spool.core.errors import (
+    AnotherDatabase,
     Bug,
     Fate,
     OutsideHours,
@@ -31,6 +32,7 @@ from autorthanc_spool.disk import durable
 from autorthanc_spool.orthanc.answers import parse_last_update
 from autorthanc_spool.run import export, plan
 from autorthanc_spool.run.delete import Deleter
+from autorthanc_spool.run.first_contact import Baseline
 from autorthanc_spool.run.plan import Plan, Work
 from autorthanc_spool.run.planner import Planner, deciding
 from autorthanc_spool.run.reconcile import look_after_series
@@ -131,6 +133,8 @@ class Processor:
             resource = self._stable(marker)
         except ResourceMissing:
             if not self._tells_of_deleted(marker, record.now):
+                self._check_deleted(marker, record.now)
+                self._check_database(marker)
                 raise
             return Work(_outcomes_of_deleted(marker, rules, record.now))
         # Whatever happens to it, this state of the resource was seen: the marker, not reconciliation, brings it back.
@@ -157,6 +161,23 @@ class Processor:
         last_update = parse_last_update(resource.last_update)
         plan.check_stable(resource, last_update, orthanc.about_now(), self._tools.settings.stable_age_s, marker)
         return resource
+
+    def _check_deleted(self, marker: Marker, record: Record) -> None:
+        """Raise ResourceMissing with the reason, where a rule deleted what is to be done again."""
+        if record.deleted:
+            raise ResourceMissing(
+                f"Orthanc has no such {marker.level}: a rule deleted it there after it was exported, {record.deleted}; "
+                "send it to Orthanc again to have it done again"
+            )
+
+    def _check_database(self, marker: Marker) -> None:
+        """Raise AnotherDatabase where the former database of Orthanc may have the resource. Raises BaselineError."""
+        kept = Baseline(self._spool.root / "state")
+        if kept.is_other(self._tools.orthanc):
+            raise AnotherDatabase(
+                f"Orthanc has no such {marker.level}, and another database than before; see that it has the former "
+                f"one, or, where the new one is meant, remove {kept.confirmed_by_removing}"
+            )
 
     def _tells_of_deleted(self, marker: Marker, record: Record) -> bool:
         """Whether the marker is about what was exported, and then deleted on purpose."""

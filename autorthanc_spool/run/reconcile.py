@@ -64,7 +64,11 @@ def _sweep(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -
     stable = list(_stable(orthanc, stable_age_s))
     kept = Baseline(spool.root / "state")
     before = kept.studies()
-    known, left_alone = _known(before, kept.contact(), stable, orthanc, stable_age_s)
+    last = _last_contact(kept, orthanc)
+    is_other = last is not None and not last.is_same(orthanc)
+    known, left_alone = _known(before, last if is_other else None, stable, stable_age_s)
+    if last and is_other and kept.former() is None:
+        kept.write_former(last)
     if known != before:
         kept.write_studies(known)
     kept.write_contact(contact)
@@ -78,21 +82,29 @@ def _sweep(spool: Spool, orthanc: Orthanc, stable_age_s: float, now: datetime) -
     return Sweep(len(stable), markers, len(unmarked), tuple(problems), len(left_alone) - len(unmarked))
 
 
+def _last_contact(kept: Baseline, orthanc: Orthanc) -> Contact | None:
+    """The last contact with the database that Orthanc has: with the former one, if that is back."""
+    former = kept.former()
+    if former is None or not former.is_certainly_same(orthanc):
+        return kept.contact()
+    kept.forget_former()
+    return former
+
+
 def _known(
-    before: Mapping[str, str] | None,
-    last: Contact | None,
-    stable: list[StudySummary],
-    orthanc: Orthanc,
-    stable_age_s: float,
+    before: Mapping[str, str] | None, former: Contact | None, stable: list[StudySummary], stable_age_s: float
 ) -> tuple[Mapping[str, str], Collection[str] | None]:
-    """Find what is to be left alone, and, at first contact with a database, which studies that are."""
+    """Find what is to be left alone, and, at first contact with a database, which studies that are.
+
+    `former` is the last contact with the database before, if Orthanc has another one now.
+    """
     if before is None:
         return known_of(stable), [one.resource_id for one in stable]
-    if last is None or last.is_same(orthanc):
+    if former is None:
         return before, None
     # What was still arriving when we last looked isn't older than this.
     oldest_s = stable_age_s + MARGIN_S
-    since = datetime.fromisoformat(last.time)
+    since = datetime.fromisoformat(former.time)
     older = [one for one in stable if (since - one.last_update_time).total_seconds() > oldest_s]
     return {**before, **known_of(older)}, [one.resource_id for one in older]
 

@@ -1,4 +1,4 @@
-"""What the work depends on, and what is wrong with it at the moment: spool, rules, audit log, output.
+"""What the work depends on, and what is wrong with it at the moment: spool, rules, audit log, pseudonym key, output.
 
 Each trouble gets one log line when it begins and one when it ends. When it ends, the markers that it kept waiting
 become due at once, whatever their back-off says.
@@ -16,11 +16,13 @@ from autorthanc_spool.core.errors import (
     AuditUnavailable,
     Cause,
     FolderMissing,
+    KeyUnavailable,
     MarkerError,
+    OutputConflict,
     OutputUnavailable,
     Unavailable,
 )
-from autorthanc_spool.core.outcome import Word
+from autorthanc_spool.core.outcome import Outcome, Word
 from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import signature
 from autorthanc_spool.deidentify.region_files import RegionFiles
@@ -28,6 +30,7 @@ from autorthanc_spool.monitor.notice_plan import DESTINATION
 from autorthanc_spool.monitor.observer import Observer
 from autorthanc_spool.output.folders import output_name
 from autorthanc_spool.rules.pixel_regions import FOLDER
+from autorthanc_spool.run.first_contact import Baseline, BaselineError
 from autorthanc_spool.run.plan import Work
 from autorthanc_spool.run.rulebook import RuleSet
 from autorthanc_spool.run.tools import Tools
@@ -38,6 +41,12 @@ log = logging.getLogger(__name__)
 SPOOL = "the spool"
 RULES = "the rules"
 AUDIT_LOG = "the audit log"
+KEY = "the pseudonym key"
+DATABASE = "another database"
+FOLDER_OF_RULE = "the output's folder of the rule "
+
+# Troubles that hold up some work and leave the rest alone.
+_PARTIAL = (DESTINATION, KEY, DATABASE, FOLDER_OF_RULE)
 
 # What may have been fixed while no processor ran.
 _OUTSIDE = set(Cause) - {Cause.DELETION}
@@ -53,8 +62,8 @@ class Troubles:
 
     @property
     def stops_work(self) -> bool:
-        """Whether work or publishing stands still; a destination stops only what goes there."""
-        return any(not what.startswith(DESTINATION) for what in self.current)
+        """Whether work or publishing stands still, and not only what some rules or studies need."""
+        return any(not what.startswith(_PARTIAL) for what in self.current)
 
     def begin(self, what: str, text: str) -> None:
         """Note a trouble."""
@@ -109,6 +118,10 @@ class Surroundings:
         self._lacks: dict[str, _Lack] = {}
         self._roots: dict[str, str] = {}
         self._waited_for: dict[Path, object] | None = None
+        # The key file, as it was when a marker had to wait for the key.
+        self._refused_key: object = None
+        # The folders of rules in whose place something else is.
+        self._blocked: set[str] = set()
         self._hours: dict[str, str] = {}
         self._is_first = True
 
@@ -131,10 +144,27 @@ class Surroundings:
             self._is_first = False
         self._look_at_rules()
         self._look_at_audit_log()
+        self.look_at_database()
+
+    def look_at_database(self) -> None:
+        """Say that Orthanc has another database than before, until that is back, or a person confirms the new one."""
+        kept = Baseline(self._tools.spool.root / "state")
+        # Reconciliation says it when the file can't be understood.
+        with suppress(BaselineError):
+            if former := kept.former():
+                self._troubles.begin(
+                    DATABASE,
+                    f"Orthanc at {self._tools.orthanc.url} has another database than until {former.time}; what it "
+                    "doesn't have waits in deferred/. See that ORTHANC_URL is right and the former database is in its "
+                    f"place; where the new one is meant, remove {kept.confirmed_by_removing}",
+                )
+            elif self._troubles.end(DATABASE):
+                self._tools.spool.make_due({Cause.DATABASE})
 
     def learn(self, work: Work) -> None:
-        """Take the state of the output from the outcomes of a marker."""
+        """Take the state of the output, and of the pseudonym key, from the outcomes of a marker."""
         for rule, outcome in work.outcomes.items():
+            self._learn_of_key(outcome)
             problem, root = outcome.problem, self._roots.get(rule, "")
             lack = self._lacks.get(root)
             if problem and problem.wakes_on in _OF_OUTPUT:
@@ -142,6 +172,13 @@ class Surroundings:
                 self._lacks[root] = _Lack(naming.rule_folder(rule), outcome.needed_bytes)
             elif outcome.word == Word.PUBLISHED and lack and not lack.shows:
                 self._end_output_trouble(root)
+
+    def _learn_of_key(self, outcome: Outcome) -> None:
+        """Where `state/` doesn't name the key, only whoever needs it finds that it isn't the right one."""
+        for one in (outcome, *outcome.forward.values()):
+            if one.problem and one.problem.is_a(KeyUnavailable):
+                self._begin_key_trouble(one.problem.text)
+                self._refused_key = (self._waited_for or {}).get(self._tools.settings.pseudonym_key_file)
 
     def _look_at_rules(self) -> None:
         """Read the rules, make the folders of the active ones, and say what changed for better or worse."""
@@ -156,6 +193,7 @@ class Surroundings:
             tools.spool.make_due({Cause.FOLDER, Cause.RULES})
         self._tell_broken(rules)
         self._wake_anonymised(rules)
+        self._look_at_key(rules)
         self._wake_for_hours(rules)
         self._look_at_output(rules)
 
@@ -197,6 +235,19 @@ class Surroundings:
             self._tools.spool.make_due({Cause.PSEUDONYMS, Cause.PIXEL_REGIONS})
         self._waited_for = found
 
+    def _look_at_key(self, rules: RuleSet) -> None:
+        """Say that what is to be anonymised has to wait for the key, before anything does, and when that is over."""
+        is_needed = any(rule.is_active and rule.anonymise for rule in rules.rules)
+        complaint = self._tools.anonymiser.key_complaint() if is_needed else ""
+        found = (self._waited_for or {}).get(self._tools.settings.pseudonym_key_file)
+        if complaint:
+            self._begin_key_trouble(complaint)
+        elif (not is_needed or found != self._refused_key) and self._troubles.end(KEY):
+            self._tools.spool.make_due({Cause.PSEUDONYMS})
+
+    def _begin_key_trouble(self, text: str) -> None:
+        self._troubles.begin(KEY, f"{text}; what is to be anonymised waits in deferred/ until then")
+
     def _wake_for_hours(self, rules: RuleSet) -> None:
         """When the hours of a rule were edited, what waits for them is due."""
         found = {rule.name: str(rule.between) for rule in rules.rules}
@@ -213,17 +264,29 @@ class Surroundings:
         for root in self._lacks.keys() - folders.keys():
             # No rule delivers there now.
             self._end_output_trouble(root)
+        blocked: dict[str, str] = {}
         for root, names in folders.items():
-            self._look_at_root(root, names)
+            self._look_at_root(root, names, blocked)
+        for folder in self._blocked - blocked.keys():
+            self._troubles.end(f"{FOLDER_OF_RULE}{folder}")
+        for folder, text in blocked.items():
+            more = "; then requeue what has failed because of it"
+            self._troubles.begin(f"{FOLDER_OF_RULE}{folder}", f"{text}{more}")
+        self._blocked = set(blocked)
 
-    def _look_at_root(self, root: str, folders: list[str]) -> None:
+    def _look_at_root(self, root: str, folders: list[str], blocked: dict[str, str]) -> None:
+        """Look at a root, and at the rules' folders in it; note those where something else is, and why."""
         lack = self._lacks.get(root, _Lack("", 0))
         try:
             if folders:
                 output = self._tools.places.at(root)
                 for folder in folders:
                     output.prepare(folder)
-                    output.check_room(folder, lack.needed_bytes if folder == lack.folder else 0)
+                    try:
+                        output.check_room(folder, lack.needed_bytes if folder == lack.folder else 0)
+                    except OutputConflict as error:
+                        # It is in the way of this rule alone.
+                        blocked[folder] = str(error)
         except (OutputUnavailable, FolderMissing) as error:
             self._troubles.begin(output_name(root), f"{error}; what would be published waits")
             self._lacks[root] = _Lack(lack.folder, lack.needed_bytes, was_found=True)

@@ -284,7 +284,7 @@ def replaced_folders(settings: Settings, spool: Spool, rules: Iterable[Rule] = (
         if problem := replaced_delivery(spool, root):
             yield problem
         elif not deliveries.is_there(root):
-            yield f"the output folder {root} is missing; create or mount it"
+            yield mounts.lacking("the output folder", Path(root))
 
 
 def replaced_delivery(spool: Spool, root: str) -> str:

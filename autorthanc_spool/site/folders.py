@@ -47,6 +47,8 @@ def problems_of(need: Need) -> Iterator[str]:
         return
     if not need.path.is_dir():
         yield no_folder(named)
+    elif need.is_written and _is_read_only(need.path):
+        yield f"{named}, which is mounted read-only; mount it writable."
     elif not os.access(need.path, os.R_OK | os.X_OK | (os.W_OK if need.is_written else 0)):
         yield denied(named, str(need.path), status, need.is_written, (os.geteuid(), os.getegid()))
 
@@ -85,6 +87,10 @@ def denied(named: str, path: str, status: os.stat_result, is_written: bool, who:
     )
 
 
+def _is_read_only(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
 def _missing(need: Need, named: str) -> Iterator[str]:
     if not need.is_written:
         yield f"{named}, which doesn't exist; make it (mkdir -p {need.path}) and put a rule into it, or mount it."
@@ -92,6 +98,8 @@ def _missing(need: Need, named: str) -> Iterator[str]:
     above = next(path for path in need.path.parents if path.exists())
     if not above.is_dir():
         yield f"{named}, and {above} on the way there is not a folder; name another folder, or move the file away."
+    elif _is_read_only(above):
+        yield f"{named}, which doesn't exist, and {above} is mounted read-only; mount it writable."
     elif not os.access(above, os.W_OK | os.X_OK):
         yield (
             f"{named}, which doesn't exist, and this user may not make it in {above}; make it: "

@@ -170,16 +170,72 @@ def test_a_lost_key_defers_until_it_is_restored(site: Site, how: str) -> None:
         site.wait_states(done=2)
 
 
+@pytest.mark.parametrize("how", ["missing", "another", "open to others", "cut"])
+def test_a_key_that_cannot_be_used_is_a_trouble_that_everybody_says_before_anything_waits_for_it(
+    site: Site, how: str
+) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    site.rule("plain", Tags=[{"TagName": "PatientID", "Value": "PLAIN"}])
+    send(site, canary_study())
+    site.once()
+    path = key_file(site)
+    kept = path.read_text()
+    with site.processor():
+        wait_until(lambda: "pseudonym key" not in site.run("status").stdout and site.log.exists(), 20, "it runs")
+        if how == "missing":
+            path.unlink()
+        elif how == "open to others":
+            path.chmod(0o644)
+        else:
+            path.write_text("ab" * 32 if how == "another" else kept[:40])
+        wait_until(lambda: "pseudonym key" in site.run("status").stdout, 20, "status says so")
+        (found,) = [line for line in site.run("doctor", expect=1).stdout.splitlines() if "pseudonym key" in line]
+        assert found.startswith("broken   pseudonym key: ")
+        assert "; fix: " in found
+        done = site.run("check", expect=1)
+        assert str(path) in done.stdout
+        assert "pseudonym key" in done.stderr
+        # Other rules go on.
+        send(site, [datasets.make_instance("PLAIN")])
+        site.wait_published("plain")
+        site.wait_states(done=1, deferred=1)
+        path.write_text(kept)
+        path.chmod(0o600)
+        site.wait_states(done=2)
+        wait_until(lambda: "the pseudonym key: all right again" in site.log_end(), 20, "it is said to be over")
+        assert "pseudonym key" not in site.run("status").stdout
+    log = site.log.read_text()
+    assert (log.count("what is to be anonymised waits"), log.count("the pseudonym key: all right again")) == (1, 1)
+    assert "all right" in site.run("check").stderr
+
+
+def test_a_key_that_no_active_rule_needs_is_no_trouble(site: Site) -> None:
+    site.rule("trial", Action="ANONYMISE")
+    send(site, canary_study())
+    site.once()
+    key_file(site).unlink()
+    site.rule("trial", Action="ANONYMISE", IsActive=False)
+    assert "pseudonym key" not in site.once().stderr
+    assert "pseudonym key" not in site.run("doctor", expect=None).stdout
+    site.run("check")
+
+
 def test_without_the_note_in_state_the_ledger_knows_the_key(site: Site) -> None:
     site.rule("trial", Action="ANONYMISE")
     send(site, canary_study())
     site.once()
     (site.spool / "state" / "pseudonym-key.json").unlink()
-    key_file(site).unlink()
+    kept = key_file(site).rename(key_file(site).with_name("backup"))
+    assert "is missing" in site.run("check", expect=1).stdout
     send(site, canary_study("CNRYSECOND"))
-    site.once()
+    assert "what is to be anonymised waits" in site.once().stderr
     assert outcome(site, "deferred")["error"]["kind"] == "KeyUnavailable"
     assert not key_file(site).exists()
+    with site.processor():
+        wait_until(lambda: "what is to be anonymised waits" in site.log_end(), 20, "it is said")
+        kept.rename(key_file(site))
+        site.wait_states(done=2)
+        wait_until(lambda: "the pseudonym key: all right again" in site.log_end(), 20, "it is said to be over")
 
 
 def test_without_state_and_ledger_what_was_sent_or_withheld_knows_the_key(site: Site, tmp_path: Path) -> None:

@@ -46,6 +46,18 @@ def test_a_study_is_published_and_then_gone_from_orthanc(site: Site) -> None:
     assert site.leftovers() == []
 
 
+def test_what_a_rule_deleted_is_not_called_a_mistyped_id_when_it_is_asked_for_again(site: Site) -> None:
+    site.rule("all", DeleteFromOrthanc=True)
+    wake(site, send(site, *datasets.make_study()))
+    site.once()
+    site.run("requeue", "--state", "done", "--all")
+    site.once(expect=1)
+    (record,) = site.records("failed")
+    error = record["error"]
+    assert (error["kind"], "mistyped" in error["text"]) == ("ResourceMissing", False)
+    assert "a rule deleted it there after it was exported" in error["text"]
+
+
 def test_an_archive_is_published_and_then_its_study_is_gone(site: Site) -> None:
     site.rule("all", Action="ZIP", DeleteFromOrthanc=True)
     wake(site, send(site, *datasets.make_study()))

@@ -236,6 +236,21 @@ def test_an_unknown_modality_fails_at_once_and_says_how_to_add_it(site: Site, ar
     assert outcome(site, "done")["forward"]["nowhere"]["outcome"] == "forwarded"
 
 
+@pytest.mark.parametrize("aet", ["ORTHANC", "WHATEVER"])
+def test_check_and_doctor_warn_of_a_destination_that_is_orthanc_itself(
+    site: Site, archive: OrthancServer, aet: str
+) -> None:
+    add_modality(site.orthanc, "myself", aet, site.orthanc.dicom_port)
+    for name in ("archive", "myself"):
+        site.rule(name, Action=["ANONYMISE", "FORWARD"], DestinationModality=name)
+    text = "myself.json: warning: DestinationModality: myself is Orthanc itself"
+    checked = site.run("check").stdout
+    assert [line.startswith(text) for line in checked.splitlines() if "warning" in line] == [True], checked
+    found = [line for line in site.run("doctor", expect=None).stdout.splitlines() if "destinations" in line]
+    assert [line.partition(":")[0] for line in found] == ["warning  destinations"]
+    assert "the rule myself sends to, is Orthanc itself" in found[0]
+
+
 @pytest.mark.parametrize("option", ["--abort-during", "--abort-after"])
 def test_a_destination_that_breaks_off_is_tried_again_until_it_has_everything(
     site: Site, tmp_path: Path, option: str
@@ -287,6 +302,8 @@ def test_what_is_refused_keeps_nothing_else_from_arriving(site: Site, tmp_path: 
     assert error["kind"] == "ForwardRefused"
     assert set(error["refused"]) == refused
     assert "picky refused 3 of 6 instances" in error["text"]
+    # What to look at is said once.
+    assert (error["text"].count("its log and Orthanc's say"), error["text"].count("(")) == (1, 1)
     assert record["attempts"] == 1
     # What comes to take everything gets what was missing, and nothing twice.
     with storescp(tmp_path / "willing", port, "--promiscuous"):
@@ -349,6 +366,49 @@ def test_a_stopped_processor_leaves_the_job_and_the_next_one_goes_on_with_it(sit
     assert len(job_ids(site) - before) == 1
     found = outcome(site, "done")
     assert (found["outcome"], len(found["md5sums"])) == ("published", 6)
+
+
+@pytest.fixture
+def forgetful(site: Site, fresh_orthanc: Callable[..., OrthancServer]) -> Site:
+    """A site whose Orthanc forgets a job as soon as it has ended."""
+    site.orthanc = fresh_orthanc(lua=(), config={"JobsHistorySize": 0})
+    return site
+
+
+def test_what_a_job_sent_that_orthanc_forgot_is_sent_once_more_and_counts(forgetful: Site, tmp_path: Path) -> None:
+    port = dead_port()
+    add_modality(forgetful.orthanc, "dcmtk", "DCMTK", port)
+    forgetful.rule("all", Action="FORWARD", DestinationModality="dcmtk")
+    forgetful.touch(send(forgetful, *datasets.make_study()))
+    with storescp(tmp_path / "dcmtk", port, "--unique-filenames"):
+        log = forgetful.once().stderr
+    assert len(list((tmp_path / "dcmtk").iterdir())) == 2 * 6
+    assert outcome(forgetful, "done")["forward"]["dcmtk"]["instances"] == 6
+    assert forgetful.records("done")[0]["attempts"] == 0
+    assert log.count("JobsHistorySize") == 1
+
+
+def test_what_is_refused_is_named_although_orthanc_forgot_the_job(forgetful: Site, tmp_path: Path) -> None:
+    port = dead_port()
+    add_modality(forgetful.orthanc, "picky", "PICKY", port)
+    forgetful.rule("all", Action="FORWARD", DestinationModality="picky")
+    forgetful.touch(send(forgetful, *study_with_private_classes()))
+    with storescp(tmp_path / "picky", port):
+        forgetful.once()
+    (record,) = forgetful.records("deferred")
+    error = record["outcomes"]["all"]["forward"]["picky"]["error"]
+    assert (error["kind"], len(error["refused"])) == ("ForwardRefused", 3)
+    assert len(list((tmp_path / "picky").iterdir())) == 3
+
+
+def test_a_commitment_that_orthanc_forgot_says_what_to_set(forgetful: Site, archive: OrthancServer) -> None:
+    add_modality(forgetful.orthanc, "archive", "ARCHIVE", archive.dicom_port)
+    forgetful.rule("all", Action="FORWARD", DestinationModality="archive", StorageCommitment=True)
+    forgetful.touch(send(forgetful, *datasets.make_study()))
+    forgetful.once()
+    (record,) = forgetful.records("deferred")
+    assert "Orthanc forgot a sending job" in record["error"]["text"]
+    assert "set JobsHistorySize" in record["error"]["text"]
 
 
 def test_storage_commitment_is_asked_for_and_awaited(site: Site, archive: OrthancServer) -> None:

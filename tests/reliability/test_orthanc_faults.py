@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -279,6 +280,63 @@ def test_another_database_at_the_same_address_is_known_as_such(
     again = reconcile(spool, second, 1, wiring.utc_now())
     assert again
     assert again.left_alone is None
+
+
+@pytest.fixture
+def moved(tmp_path: Path, fresh_orthanc: Start) -> Site:
+    """A site that has published a study, and has a marker of another one, when its Orthanc comes up empty."""
+    site = Site(tmp_path / "site", fresh_orthanc(lua=()))
+    site.rule("all")
+    site.once()
+    for patient in ("PAT1", "PAT2"):
+        site.touch(send(site, patient=patient))
+        if patient == "PAT1":
+            site.once()
+    site.variables["ORTHANC_URL"] = fresh_orthanc(lua=()).url
+    return site
+
+
+def test_what_the_former_database_has_waits_while_another_one_answers(moved: Site) -> None:
+    log = moved.once(expect=75).stderr
+    assert log.count("has another database than until") == 1
+    assert only_error(moved, "deferred")["kind"] == "AnotherDatabase"
+    assert "has another database" in moved.once(expect=75).stderr
+    del moved.variables["ORTHANC_URL"]
+    assert "another database: all right again" in moved.once().stderr
+    assert moved.states() == {"done": 2}
+    assert "another database" not in moved.once().stderr
+
+
+def test_an_orthanc_that_comes_up_without_its_volume_fails_nothing(tmp_path: Path, fresh_orthanc: Start) -> None:
+    site = Site(tmp_path / "site", fresh_orthanc(lua=()))
+    site.rule("all")
+    site.once()
+    study, away = send(site), site.orthanc.folder / "away"
+    with site.processor():
+        wait_until(lambda: (site.output / "all").is_dir() and site.log.exists(), 20, "it runs")
+        site.orthanc.stop()
+        site.orthanc.storage.rename(away)
+        site.orthanc.start()
+        site.touch(study)
+        site.wait_states(deferred=1)
+        wait_until(lambda: "has another database" in site.run("status").stdout, 20, "status says so")
+        site.orthanc.stop()
+        shutil.rmtree(site.orthanc.storage)
+        away.rename(site.orthanc.storage)
+        site.orthanc.start()
+        site.wait_states(done=1)
+        wait_until(lambda: "another database: all right again" in site.log_end(), 20, "it is said to be over")
+    log = site.log.read_text()
+    assert (log.count("has another database than until"), log.count("another database: all right again")) == (1, 1)
+    assert site.published("all") == [NAME]
+
+
+def test_what_the_former_database_had_fails_once_a_person_has_confirmed_the_new_one(moved: Site) -> None:
+    moved.once(expect=75)
+    (moved.spool / "state" / "another-database.json").unlink()
+    log = moved.once(expect=1).stderr
+    assert only_error(moved, "failed")["kind"] == "ResourceMissing"
+    assert "another database" not in log
 
 
 def test_a_bug_of_ours_fails_with_its_traceback_and_stops_nobody(

@@ -62,7 +62,32 @@ def test_an_identifier_is_not_taken_for_the_beginning_of_another_studys_id(worke
 def test_what_is_nobodys_is_1_and_nothing_is_printed(worked: Site, text: str) -> None:
     done = worked.run("find", text, expect=1)
     assert done.stdout == ""
-    assert "neither Orthanc nor the ledger knows it" in done.stderr
+    assert "Orthanc has no such study: did it arrive there" in done.stderr
+    assert "by its Orthanc ID or its folder in the output" in done.stderr
+
+
+@pytest.fixture
+def strangely_named(site: Site) -> dict[str, str]:
+    """Studies by the PatientID of each: what of them isn't ASCII is nothing to Orthanc's own look-up."""
+    ids = ("MLLER", "日本", "山田", "Ääö", "A\x1bB", "AB")
+    files = {one: datasets.make_instance(one, SpecificCharacterSet="ISO_IR 192") for one in ids}
+    return {one: site.orthanc.upload(data) for one, data in files.items()}
+
+
+@pytest.mark.parametrize("text", ["à", "é", "\u3042", "mü-LLER", "Müller", "ML\x07LER", "山田\x1b", "AÄB"])
+def test_a_text_that_nobody_has_shows_nobody_whatever_its_characters(
+    site: Site, strangely_named: dict[str, str], text: str
+) -> None:
+    assert len(strangely_named) == 6
+    assert site.run("find", text, "--json", expect=1).stdout == ""
+
+
+@pytest.mark.parametrize("text", ["MLLER", "mller", "日本", "山田", "ääö"])
+def test_whoever_has_a_text_of_strange_characters_is_shown_alone(
+    site: Site, strangely_named: dict[str, str], text: str
+) -> None:
+    wanted = {one.casefold(): study for one, study in strangely_named.items()}
+    assert studies(site, text) == [wanted[text.casefold()]]
 
 
 def test_it_says_what_happened_to_the_study(worked: Site) -> None:
