@@ -76,7 +76,7 @@ class Fate(Enum):
     FAIL = "a person is needed"
     RETRY = "try again, at most ten times"
     WAIT = "try again until the cause is gone"
-    SETTLE = "try again when the resource, or what else is done with it, has come to rest"
+    WAIT_FOR_REST = "try again when the resource, or what else is done with it, has come to rest"
     RESUME = "go on as soon as possible"
     LEAVE = "the marker is no longer ours"
 
@@ -171,7 +171,7 @@ class Interrupted(SpoolError):
 class StillArriving(SpoolError):
     """The resource isn't complete yet, or changed while it was being read."""
 
-    fate = Fate.SETTLE
+    fate = Fate.WAIT_FOR_REST
 
     def __init__(self, text: str, wait_s: float, last_update: str = "") -> None:
         self.wait_s = wait_s
@@ -182,7 +182,7 @@ class StillArriving(SpoolError):
 class OutsideHours(SpoolError):
     """The rule runs only in hours that haven't begun yet."""
 
-    fate = Fate.SETTLE
+    fate = Fate.WAIT_FOR_REST
     wakes_on = Cause.RULE
 
     def __init__(self, text: str, wait_s: float) -> None:
@@ -193,7 +193,7 @@ class OutsideHours(SpoolError):
 class DeletionWaits(SpoolError):
     """Everything was exported, but somebody may still need it in Orthanc: `waits_for` is the key of a resource."""
 
-    fate = Fate.SETTLE
+    fate = Fate.WAIT_FOR_REST
     wakes_on = Cause.DELETION
 
     def __init__(self, text: str, wait_s: float, waits_for: str) -> None:

@@ -88,9 +88,9 @@ def _rule(reader: Reader, name: str, root: Item, known: Sequence[ActionWord], re
     asked = _asked(reader, members, known)
     combinations.check(reader, members, asked, known)
     keys = {key for action in asked for key in (*action.keys, *action.needs)}
-    level, publication = fields.CHECK_ON.take(reader, members), fields.NAME.take(reader, members)
-    if publication:
-        templates.check_level(reader, members["Name"], publication, level)
+    level, name_template = fields.CHECK_ON.take(reader, members), fields.NAME.take(reader, members)
+    if name_template:
+        templates.check_level(reader, members["Name"], name_template, level)
     anonymise = fields.ANONYMISE.take(reader, members)
     archive = fields.ZIP.take(reader, members)
     return Rule(
@@ -106,7 +106,7 @@ def _rule(reader: Reader, name: str, root: Item, known: Sequence[ActionWord], re
         zip=archive if "Zip" in keys else None,
         storage_commitment=fields.STORAGE_COMMITMENT.take(reader, members),
         delete_from_orthanc=fields.DELETE_FROM_ORTHANC.take(reader, members),
-        publication=publication,
+        name_template=name_template,
         files=fields.FILES.take(reader, members),
         between=fields.BETWEEN.take(reader, members),
         same_series=fields.SAME_SERIES.take(reader, members),

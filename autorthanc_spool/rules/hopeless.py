@@ -234,7 +234,7 @@ def _of_selection(rule: Rule, root: Node) -> Iterator[Problem]:
 
 def _of_names(rule: Rule, root: Node) -> Iterator[Problem]:
     """Find templates that name nothing that is published, and files that digits alone would tell apart."""
-    for key, template in (("Name", rule.publication), ("Files", rule.files)):
+    for key, template in (("Name", rule.name_template), ("Files", rule.files)):
         if template and not rule.publishes:
             found = f"a rule that only sends ({', '.join(rule.words(Kind.SENDS))})"
             yield Problem(_member(root, key).line, key, found, "DOWNLOAD or ZIP", "without one it has no effect")

@@ -148,7 +148,7 @@ class Rule:
     zip: ZipOptions | None = None
     storage_commitment: bool = False
     delete_from_orthanc: bool = False
-    publication: Template | None = None
+    name_template: Template | None = None
     files: Template | None = None
     between: Hours | None = None
     same_series: bool = False

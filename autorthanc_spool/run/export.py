@@ -60,7 +60,7 @@ class Exporter:
         tools = self._tools
         verify_md5 = tools.settings.verify == "md5"
         originals = Originals(
-            tools.orthanc, job.resource, job.rule.publication, verify_md5=verify_md5, storage=tools.storage
+            tools.orthanc, job.resource, job.rule.name_template, verify_md5=verify_md5, storage=tools.storage
         )
         return source(originals, job.resource, job.rule, tools.anonymiser)
 

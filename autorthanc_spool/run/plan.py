@@ -77,7 +77,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Filing:
+class Disposition:
     """What happens to a marker; `backs_off` makes the next wait longer."""
 
     event: Event
@@ -86,7 +86,7 @@ class Filing:
     backs_off: bool = False
 
 
-FINISHED = Filing(Event.FINISH)
+FINISHED = Disposition(Event.FINISH)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Work:
     """
 
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
-    filing: Filing = FINISHED
+    disposition: Disposition = FINISHED
     error: SpoolError | None = None
     stopped: SpoolError | None = None
     frees: bool = False
@@ -263,30 +263,30 @@ def _check_unchanged(resource: Resource, stable_age_s: float, by: Marker) -> Non
     )
 
 
-def fate(error: SpoolError, marker: Marker, jitter: float) -> Filing:
+def fate(error: SpoolError, marker: Marker, jitter: float) -> Disposition:
     """Say what happens to a marker with this error; `jitter`, of 0.8 to 1.2, keeps many from coming back at once."""
     wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(marker.deferrals, 20)) * jitter
     match error.fate:
         case Fate.RESUME:
-            return Filing(Event.DEFER)
-        case Fate.SETTLE:
-            return Filing(Event.DEFER, due_in_s=getattr(error, "wait_s", STABLE_MARGIN_S))
+            return Disposition(Event.DEFER)
+        case Fate.WAIT_FOR_REST:
+            return Disposition(Event.DEFER, due_in_s=getattr(error, "wait_s", STABLE_MARGIN_S))
         case Fate.WAIT:
-            return Filing(Event.DEFER, due_in_s=wait_s, backs_off=True)
+            return Disposition(Event.DEFER, due_in_s=wait_s, backs_off=True)
         case Fate.RETRY if marker.attempts + 1 < MAX_ATTEMPTS:
-            return Filing(Event.DEFER, counts_attempt=True, due_in_s=wait_s, backs_off=True)
+            return Disposition(Event.DEFER, counts_attempt=True, due_in_s=wait_s, backs_off=True)
         case Fate.RETRY:
-            return Filing(Event.FAIL, counts_attempt=True)
+            return Disposition(Event.FAIL, counts_attempt=True)
         case _:
-            return Filing(Event.FAIL)
+            return Disposition(Event.FAIL)
 
 
 def refused(name: str, error: SpoolError, marker: Marker, jitter: float) -> Work:
     """What an error does to the work for one rule or destination."""
-    filing = fate(error, marker, jitter)
-    word = Word.FAILED if filing.event is Event.FAIL else Word.DEFERRED
+    disposition = fate(error, marker, jitter)
+    word = Word.FAILED if disposition.event is Event.FAIL else Word.DEFERRED
     outcome = Outcome(word, Problem.of(error), needed_bytes=error.needed_bytes, details=error.details)
-    return Work({name: outcome}, filing, error, error if error.fate is Fate.RESUME else None)
+    return Work({name: outcome}, disposition, error, error if error.fate is Fate.RESUME else None)
 
 
 def together(parts: Iterable[Work]) -> Work:
@@ -299,21 +299,21 @@ def together(parts: Iterable[Work]) -> Work:
     stopped = next((part for part in found if part.stopped), None)
     if stopped:
         return replace(stopped, outcomes=outcomes)
-    filing = worst(part.filing for part in found)
-    error = next((part.error for part in found if part.error and part.filing.event is filing.event), None)
-    return Work(outcomes, filing, error)
+    disposition = worst(part.disposition for part in found)
+    error = next((part.error for part in found if part.error and part.disposition.event is disposition.event), None)
+    return Work(outcomes, disposition, error)
 
 
-def worst(filings: Iterable[Filing]) -> Filing:
+def worst(dispositions: Iterable[Disposition]) -> Disposition:
     """What happens to a marker of several rules: any to be tried again, else any failed, else done."""
-    found = list(filings)
-    deferred = [filing for filing in found if filing.event is Event.DEFER]
+    found = list(dispositions)
+    deferred = [disposition for disposition in found if disposition.event is Event.DEFER]
     if deferred:
-        return Filing(
+        return Disposition(
             Event.DEFER,
-            counts_attempt=any(filing.counts_attempt for filing in deferred),
-            due_in_s=min(filing.due_in_s for filing in deferred),
-            backs_off=any(filing.backs_off for filing in deferred),
+            counts_attempt=any(disposition.counts_attempt for disposition in deferred),
+            due_in_s=min(disposition.due_in_s for disposition in deferred),
+            backs_off=any(disposition.backs_off for disposition in deferred),
         )
-    failed = [filing for filing in found if filing.event is Event.FAIL]
+    failed = [disposition for disposition in found if disposition.event is Event.FAIL]
     return failed[0] if failed else FINISHED

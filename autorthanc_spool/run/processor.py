@@ -89,7 +89,7 @@ class Processor:
         # What no rule matched leaves nothing behind that a power cut could take away.
         keeps = bool(work.outcomes or work.error)
         result = _result(claim.marker, work)
-        filed = self._spool.file(claim, work.filing.event, result, work.filing.due_in_s, keeps=keeps)
+        filed = self._spool.file(claim, work.disposition.event, result, work.disposition.due_in_s, keeps=keeps)
         _report(claim, work, filed, time.monotonic() - begin_s)
         if filed and filed.state is State.DONE and work.frees:
             self._spool.make_due_behind(claim.marker.key)
@@ -103,7 +103,7 @@ class Processor:
         except SpoolError as error:
             return self._refused(claim.marker, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the marker must not be lost, nor the others stopped
-            return Work({}, plan.Filing(Event.FAIL), Bug(error))
+            return Work({}, plan.Disposition(Event.FAIL), Bug(error))
 
     def _refused(self, marker: Marker, error: SpoolError) -> Work:
         # The checksums of what it published may be all that shows what was deleted from Orthanc.
@@ -144,7 +144,7 @@ class Processor:
         work = self._carry_out(claim, drawn)
         if resource.level is Level.STUDY and checks_on_series and not work.stopped:
             look_after_series(self._spool, resource, self._tools.clock())
-        if drawn.deletes and work.filing.event is Event.FINISH:
+        if drawn.deletes and work.disposition.event is Event.FINISH:
             return self._delete(claim, drawn, work)
         return work
 
@@ -216,12 +216,12 @@ class Processor:
         except SpoolError as error:
             if error.fate is Fate.LEAVE:
                 raise
-            filing = plan.fate(error, claim.marker, self._tools.jitter())
-            return Work(work.outcomes, filing, error, error if error.fate is Fate.RESUME else None)
+            disposition = plan.fate(error, claim.marker, self._tools.jitter())
+            return Work(work.outcomes, disposition, error, error if error.fate is Fate.RESUME else None)
 
     def _give_up(self, claim: Claim, work: Work) -> None:
         """Note that a resource couldn't even be read, so that reconciliation doesn't bring it back each time."""
-        if work.filing.event is not Event.FAIL or not work.error or not work.error.says_unreadable:
+        if work.disposition.event is not Event.FAIL or not work.error or not work.error.says_unreadable:
             return
         with suppress(SpoolError):
             if claim.record.now.seen is None:
@@ -236,7 +236,7 @@ class Processor:
                 self._tools.audit.settle(claim.record)
         except SpoolError as error:
             waits = plan.fate(error, claim.marker, self._tools.jitter())
-            return replace(work, filing=plan.worst([work.filing, waits]), error=work.error or error)
+            return replace(work, disposition=plan.worst([work.disposition, waits]), error=work.error or error)
         return work
 
     def explain(
@@ -270,11 +270,11 @@ def _with_deletion(work: Work, deleted: Deleted | None) -> Work:
 
 
 def _result(marker: Marker, work: Work) -> Marker:
-    waits = work.filing.event is Event.DEFER
+    waits = work.disposition.event is Event.DEFER
     return replace(
         marker,
-        attempts=marker.attempts + work.filing.counts_attempt,
-        deferrals=marker.deferrals + work.filing.backs_off if waits else 0,
+        attempts=marker.attempts + work.disposition.counts_attempt,
+        deferrals=marker.deferrals + work.disposition.backs_off if waits else 0,
         error=Problem.of(work.error) if work.error else None,
         outcomes=work.outcomes,
     )
@@ -304,7 +304,7 @@ def _report(claim: Claim, work: Work, filed: Item | None, took_s: float) -> None
         return
     problem = Problem.of(work.error)
     what = f"{problem.kind} of instance {problem.instance}" if problem.instance else problem.kind
-    if work.filing.event is Event.DEFER and not work.filing.counts_attempt:
+    if work.disposition.event is Event.DEFER and not work.disposition.counts_attempt:
         # Nobody has to do anything about this marker: what is wrong outside is said once for all.
         log.info("%s (%s)", text, what)
     else:

@@ -210,7 +210,7 @@ class _Pruner:
         except RulesUnavailable:
             # The next prune looks deeper again.
             return {}
-        return {rule.folder: len(rule.publication.components) - 1 if rule.publication else 0 for rule in rules}
+        return {rule.folder: len(rule.name_template.components) - 1 if rule.name_template else 0 for rule in rules}
 
     def _prune_rule_folder(self, root: str, folder: Path, depths: Mapping[str, int]) -> None:
         names = [str(path.relative_to(folder)) for path in _working(folder, depths.get(folder.name, 0))]

@@ -16,7 +16,7 @@ from autorthanc_spool.rules import Rule
 from autorthanc_spool.run import forward, plan
 from autorthanc_spool.run.export import Exporter
 from autorthanc_spool.run.forward import Forwarder
-from autorthanc_spool.run.plan import Filing, PlannedJob, Work
+from autorthanc_spool.run.plan import Disposition, PlannedJob, Work
 from autorthanc_spool.run.tools import Tools
 from autorthanc_spool.spool.spool import Claim
 
@@ -53,7 +53,7 @@ class RuleWorker:
         sent = {**forward.sent_already(job.rule, claim.record.now), **work.outcomes}
         outcome = replace(published, forward=sent)
         if work.error:
-            word = Word.FAILED if work.filing.event is Event.FAIL else Word.DEFERRED
+            word = Word.FAILED if work.disposition.event is Event.FAIL else Word.DEFERRED
             worst = next(one for one in work.outcomes.values() if one.word == word)
             outcome = replace(outcome, word=word, problem=worst.problem)
         return replace(work, outcomes={job.rule.name: outcome})
@@ -62,7 +62,7 @@ class RuleWorker:
         earlier = claim.marker.outcomes.get(job.rule.name, Outcome("")).forward.get(destination)
         if earlier and earlier.problem and earlier.problem.is_a(ForwardExpired):
             # The marker came back because of something else; only a person begins this again.
-            return Work({destination: earlier}, Filing(Event.FAIL), ForwardExpired(earlier.problem.text))
+            return Work({destination: earlier}, Disposition(Event.FAIL), ForwardExpired(earlier.problem.text))
         return self._attempt(
             claim, job, destination, lambda: self._forwarder.forward(claim, job, destination), destination=destination
         )
@@ -83,7 +83,7 @@ class RuleWorker:
         if error.fate is Fate.LEAVE:
             raise error
         done = plan.refused(name, error, claim.marker, self._tools.jitter())
-        if done.filing.event is Event.FAIL:
+        if done.disposition.event is Event.FAIL:
             line = self._tools.audit.failed(job.resource, job.rule.name, error, self._tools.now(), **more)
             if line:
                 claim.record.write(claim.record.now.owing(line))

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 TryLock = Callable[[str], ResourceLock | None]
 
 
-class Filing:
+class Filer:
     """Files markers; the caller holds the lock of each.
 
     `unsynced` gets the folders whose names are to be made durable later.

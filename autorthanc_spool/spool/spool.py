@@ -57,7 +57,7 @@ from autorthanc_spool.core.states import TRANSITIONS, Event, State, target
 from autorthanc_spool.disk import durable, locks
 from autorthanc_spool.disk.locks import ResourceLock
 from autorthanc_spool.spool.directories import Clock, Directories, Item, shown, utc
-from autorthanc_spool.spool.filing import Filing
+from autorthanc_spool.spool.filing import Filer
 from autorthanc_spool.spool.ledger import HeldRecord, Ledger, LedgerError
 from autorthanc_spool.spool.queue import Queue
 
@@ -127,7 +127,7 @@ class Spool:
         self._queue = Queue(self.directories, moment)
         # Where names were changed that a power cut may change back, which harms nobody.
         self._unsynced: set[Path] = set()
-        self._filing = Filing(self.directories, clock, self._unsynced)
+        self._filer = Filer(self.directories, clock, self._unsynced)
         self.ledger = Ledger(root / "ledger", pulse)
         self._clock = clock
 
@@ -163,7 +163,7 @@ class Spool:
 
     def recover(self) -> list[Item]:
         """Take back what dead processes left: markers to ``deferred/``, half-filed records to their markers."""
-        self._filing.complete(self.try_lock)
+        self._filer.complete(self.try_lock)
         return [item for item in self.directories.items(State.PROCESSING) if self._recover(item)]
 
     def sweep_locks(self) -> list[str]:
@@ -187,7 +187,7 @@ class Spool:
         try:
             if not claim.lock.is_held() or not claim.is_ours():
                 return None
-            filed = self._filing.file(claim.item, event, result, due_in_s, keeps=keeps)
+            filed = self._filer.file(claim.item, event, result, due_in_s, keeps=keeps)
             for companion in claim.companions if filed else ():
                 self._supersede(companion, claim)
             return filed
@@ -308,7 +308,7 @@ class Spool:
         try:
             found = self.directories.read(item)
         except MarkerError as error:
-            self._filing.reject(item, error, self.try_lock)
+            self._filer.reject(item, error, self.try_lock)
             return None
         is_whole = item.state is not State.INCOMING or not self.directories.may_be_unfinished(item)
         if not is_whole and not self.directories.has_rested(item):
@@ -365,7 +365,7 @@ class Spool:
         with suppress(FileNotFoundError, MarkerError):
             found = self.directories.read(item)
             record = replace(found, error=None, outcomes={}, superseded_by=claim.item.name)
-            self._filing.file(item, Event.SUPERSEDE, record)
+            self._filer.file(item, Event.SUPERSEDE, record)
 
     def _recover(self, item: Item) -> bool:
         try:
@@ -373,7 +373,7 @@ class Spool:
         except FileNotFoundError:
             return False
         except MarkerError as error:
-            return self._filing.reject(item, error, self.try_lock)
+            return self._filer.reject(item, error, self.try_lock)
         lock = self.try_lock(found.key)
         if lock is None:
             return False
@@ -381,7 +381,7 @@ class Spool:
             # Its owner may have filed it between our listing and our locking: then the move below finds nothing.
             dead = replace(found, deaths=found.deaths + 1, error=_died(found.deaths + 1))
             event = Event.FAIL if dead.deaths > MAX_DEATHS else Event.DEFER
-            return self._filing.file(item, event, dead) is not None
+            return self._filer.file(item, event, dead) is not None
         finally:
             lock.release()
 

@@ -27,7 +27,7 @@ from autorthanc_spool.core.record import Entry, Record, Sending
 from autorthanc_spool.core.states import Event
 from autorthanc_spool.rules import Facts, Rule
 from autorthanc_spool.run import plan
-from autorthanc_spool.run.plan import Filing
+from autorthanc_spool.run.plan import Disposition
 
 TODAY = date(2026, 1, 31)
 ID = "0a4b249f-7fce45ca-4f722f72-de2a24df-92abc740"
@@ -142,11 +142,11 @@ def test_the_tenth_attempt_is_the_last() -> None:
 
 
 def test_any_rule_to_be_tried_again_comes_first_then_any_that_failed() -> None:
-    late, soon = Filing(Event.DEFER, False, 60.0, backs_off=True), Filing(Event.DEFER, True, 30.0)
-    failed = Filing(Event.FAIL, False)
+    late, soon = Disposition(Event.DEFER, False, 60.0, backs_off=True), Disposition(Event.DEFER, True, 30.0)
+    failed = Disposition(Event.FAIL, False)
     assert plan.worst([]).event is Event.FINISH
     assert plan.worst([failed]).event is Event.FAIL
-    assert plan.worst([failed, late, soon]) == Filing(Event.DEFER, True, 30.0, backs_off=True)
+    assert plan.worst([failed, late, soon]) == Disposition(Event.DEFER, True, 30.0, backs_off=True)
 
 
 def test_a_resource_is_settled_when_it_is_stable_and_old_enough_by_orthancs_clock() -> None:

@@ -21,7 +21,7 @@ from autorthanc_spool.core.record import Entry, Record, Sending
 from autorthanc_spool.core.states import Event
 from autorthanc_spool.rules import Facts, Rule
 from autorthanc_spool.run import plan, processor
-from autorthanc_spool.run.plan import Filing, PlannedJob, Work
+from autorthanc_spool.run.plan import Disposition, PlannedJob, Work
 from autorthanc_spool.run.rule_run import unchanged
 
 TODAY = date(2026, 1, 31)
@@ -41,7 +41,7 @@ def refused(name: str, error: SpoolError, marker: Marker = MARKER) -> Work:
 
 def test_a_rule_that_waits_decides_over_one_that_failed_and_both_are_recorded() -> None:
     found = plan.together([refused("a", ResourceMissing("gone")), refused("b", OutputUnavailable("full", 7))])
-    assert found.filing.event is Event.DEFER
+    assert found.disposition.event is Event.DEFER
     assert isinstance(found.error, OutputUnavailable)
     assert {name: one.word for name, one in found.outcomes.items()} == {"a": Word.FAILED, "b": Word.DEFERRED}
     assert found.outcomes["b"].needed_bytes == 7
@@ -51,13 +51,13 @@ def test_a_part_that_was_stopped_decides_alone() -> None:
     found = plan.together([refused("a", OutputUnavailable("full")), refused("b", OrthancUnavailable("away"))])
     assert isinstance(found.stopped, OrthancUnavailable)
     assert found.error is found.stopped
-    assert found.filing == Filing(Event.DEFER)
+    assert found.disposition == Disposition(Event.DEFER)
     assert set(found.outcomes) == {"a", "b"}
 
 
 def test_no_parts_are_a_finished_run() -> None:
     assert plan.together([]) == Work()
-    assert Work().filing.event is Event.FINISH
+    assert Work().disposition.event is Event.FINISH
 
 
 @pytest.mark.parametrize(("error", "stops"), [(Interrupted("stop"), True), (DestinationUnavailable("down"), False)])
@@ -118,9 +118,9 @@ def test_a_deletion_is_recorded_in_the_outcome_of_its_rule_and_counted_with_the_
 
 def test_the_counts_of_a_marker_follow_its_filing() -> None:
     marker = replace(MARKER, attempts=2, deferrals=4)
-    retried = Work({}, Filing(Event.DEFER, counts_attempt=True, backs_off=True), ResourceMissing("gone"))
+    retried = Work({}, Disposition(Event.DEFER, counts_attempt=True, backs_off=True), ResourceMissing("gone"))
     found = processor._result(marker, retried)
     assert (found.attempts, found.deferrals, found.error) == (3, 5, Problem("ResourceMissing", "gone"))
     found = processor._result(marker, Work({"trial": PUBLISHED}))
     assert (found.attempts, found.deferrals, found.error, found.outcomes) == (2, 0, None, {"trial": PUBLISHED})
-    assert processor._result(marker, Work({}, Filing(Event.DEFER))).deferrals == 4
+    assert processor._result(marker, Work({}, Disposition(Event.DEFER))).deferrals == 4

@@ -23,7 +23,7 @@ def named(template: str, level: Level = Level.STUDY, **tags: str) -> str:
     series = tuple(Series(f"s{at}", {"Modality": one, **tags}) for at, one in enumerate(("MR", "CT", "MR")))
     chosen = series if level is Level.STUDY else series[:1]
     resource = Resource(level, ID, PATIENT, STUDY, chosen, (), "", True, False)
-    return naming.publication_name(resource, rule(Name=template, CheckOn=level.capitalize()).publication)
+    return naming.publication_name(resource, rule(Name=template, CheckOn=level.capitalize()).name_template)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_series_has_attributes_of_its_own_in_its_name() -> None:
 
 def test_a_date_that_is_not_one_reads_as_missing() -> None:
     resource = Resource(Level.STUDY, ID, {}, {"StudyDate": "20261399"}, (), (), "", True, False)
-    assert naming.publication_name(resource, rule(Name="{StudyDate:%Y}/{PatientID}").publication) == "UNKNOWN/NOPID"
+    assert naming.publication_name(resource, rule(Name="{StudyDate:%Y}/{PatientID}").name_template) == "UNKNOWN/NOPID"
 
 
 def test_only_the_last_component_is_told_apart() -> None:
