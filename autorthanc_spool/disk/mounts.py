@@ -65,7 +65,7 @@ def unanswered(folder: Path) -> str:
     return f"{folder} doesn't answer, as a share does whose server is away; look at its mount (findmnt -T {folder})"
 
 
-class Roots:
+class KnownFolders:
     """The identities that one spool knows."""
 
     def __init__(self, state: Path) -> None:

@@ -274,8 +274,8 @@ def _ignored(tools: Tools, folder: Path) -> Iterator[Finding]:
 def rules(tools: Tools) -> Iterator[Finding]:
     """Look at the rules, and at the folder of each in the output."""
     folder = tools.settings.rules_path
-    if tools.roots.knows("rules"):
-        tools.roots.check("rules", folder)
+    if tools.known_folders.knows("rules"):
+        tools.known_folders.check("rules", folder)
     found = tools.rulebook.read()
     for one in found.broken:
         yield broken("rules", f"{one.name}.json can't be used", "`autorthanc-spool check` says what is wrong in it")

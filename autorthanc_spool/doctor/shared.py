@@ -44,9 +44,9 @@ Words = dict[str, Any]
 def examine(tools: Tools, say: Callable[[str], None], hosts: int, meeting_s: float) -> Iterator[Finding]:
     """Meet the other hosts, and look at what each of them shows. `say` gets what takes long."""
     for role, folder in (("output", tools.settings.output_path), ("rules", tools.settings.rules_path)):
-        if tools.roots.knows(role):
+        if tools.known_folders.knows(role):
             # The spool knows their identity files, so each host can tell by itself.
-            tools.roots.check(role, folder)
+            tools.known_folders.check(role, folder)
             yield ok(role, f"{folder} is the one that this spool knows")
     root, log = tools.spool.root, tools.settings.audit_log
     if log and log.parent.is_dir() and log.parent.stat().st_dev == root.stat().st_dev:

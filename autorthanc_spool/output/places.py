@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from autorthanc_spool.core.errors import FolderMissing
-from autorthanc_spool.disk.mounts import Roots
+from autorthanc_spool.disk.mounts import KnownFolders
 from autorthanc_spool.output.folders import Output
 
 ROLE = "output"
@@ -24,7 +24,7 @@ class Places:
         self,
         output: Path,
         allowed: Iterable[Path],
-        identities: Roots,
+        identities: KnownFolders,
         make: Callable[[Path, Path | None, Callable[[], None]], Output],
     ) -> None:
         self._output = output

@@ -97,7 +97,7 @@ class Runner:
 
     def run_once(self, doorbell: Doorbell) -> None:
         """Work until nothing is left to do. Raises OrthancUnavailable, SpoolUnavailable, FolderMissing."""
-        self._tools.roots.check_spool(self._tools.spool.root)
+        self._tools.known_folders.check_spool(self._tools.spool.root)
         while not self._tools.stop.is_set():
             try:
                 if self._is_done(doorbell):

@@ -59,7 +59,7 @@ class Processor:
     def idle(self) -> IsIdle:
         """Find which markers ask for nothing, by the rules of this moment."""
         try:
-            self._tools.roots.check("rules", self._tools.settings.rules_path)
+            self._tools.known_folders.check("rules", self._tools.settings.rules_path)
             rules = self._tools.rulebook.read()
         except SpoolError:
             # The run of each marker says what is wrong.
@@ -111,7 +111,7 @@ class Processor:
 
     def _work(self, claim: Claim) -> Work:
         tools, marker = self._tools, claim.marker
-        tools.roots.check("rules", tools.settings.rules_path)
+        tools.known_folders.check("rules", tools.settings.rules_path)
         rules = tools.rulebook.read()
         export.recover(claim.record, tools.places)
         names = [rule.name for rule in rules.rules] + [broken.name for broken in rules.broken]

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from autorthanc_spool.core.marker import TIME_FORMAT
 from autorthanc_spool.core.pulse import Pulse
-from autorthanc_spool.disk.mounts import Roots
+from autorthanc_spool.disk.mounts import KnownFolders
 from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.storage import Storage
 from autorthanc_spool.outgoing.anonymiser import Anonymiser
@@ -29,7 +29,7 @@ class Tools:
     orthanc: Orthanc
     storage: Storage | None
     rulebook: Rulebook
-    roots: Roots
+    known_folders: KnownFolders
     places: Places
     anonymiser: Anonymiser
     audit: AuditLog

@@ -128,7 +128,7 @@ class Surroundings:
     def look_at_spool(self) -> None:
         """Raise when the spool isn't there, or when it was in trouble and can't be written yet."""
         spool = self._tools.spool
-        self._tools.roots.check_spool(spool.root)
+        self._tools.known_folders.check_spool(spool.root)
         spool.directories.lay_out(self._tools.owner)
         if SPOOL in self._troubles.current:
             spool.try_writing()
@@ -184,7 +184,7 @@ class Surroundings:
         """Read the rules, make the folders of the active ones, and say what changed for better or worse."""
         tools = self._tools
         try:
-            tools.roots.check("rules", tools.settings.rules_path)
+            tools.known_folders.check("rules", tools.settings.rules_path)
             rules = tools.rulebook.read()
         except Unavailable as error:
             self._troubles.begin(RULES, f"{error}; markers wait until it is back")

@@ -32,7 +32,7 @@ from autorthanc_spool.core.states import State
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.deidentify.region_files import RegionFiles
 from autorthanc_spool.disk import durable, mounts
-from autorthanc_spool.disk.mounts import Roots
+from autorthanc_spool.disk.mounts import KnownFolders
 from autorthanc_spool.monitor import notice_target, statistics
 from autorthanc_spool.monitor.heartbeat import Heartbeat
 from autorthanc_spool.monitor.log import formatter
@@ -83,7 +83,7 @@ def tools(settings: Settings, stop: threading.Event, spool: Spool, pulse: Pulse 
         orthanc=client,
         storage=storage(settings, client),
         rulebook=rulebook(settings, spool),
-        roots=Roots(spool.root / "state"),
+        known_folders=KnownFolders(spool.root / "state"),
         places=_places(settings, spool, pulse),
         anonymiser=Anonymiser(
             Keyring(settings.pseudonym_key_file, spool),
@@ -107,7 +107,7 @@ def _places(settings: Settings, spool: Spool, pulse: Pulse) -> Places:
     def make(root: Path, base: Path | None, check: Callable[[], None]) -> Output:
         return Output(root, Rights(owner, settings.umask, str(root)), pulse, base=base, check=check)
 
-    return Places(settings.output_path, settings.deliver_roots, Roots(spool.root / "state"), make)
+    return Places(settings.output_path, settings.deliver_roots, KnownFolders(spool.root / "state"), make)
 
 
 def storage(settings: Settings, client: Orthanc) -> Storage | None:
@@ -154,7 +154,7 @@ def run(
     watching: list[Observer] = [Heartbeat(parts.spool.root, pulse), Systemd(manager.notify_socket, pulse)]
     observers = Observers(
         [*watching, *_for_people(settings), *_notices(settings, environ)],
-        lambda: parts.roots.is_spool_there(parts.spool.root),
+        lambda: parts.known_folders.is_spool_there(parts.spool.root),
     )
     runner = Runner(parts, observers)
     # What was imported stays to the end: the garbage collector would look through it over and over while files come.
@@ -191,7 +191,7 @@ def run(
 def _begin(settings: Settings, stop: threading.Event, pulse: Pulse) -> tuple[Tools, set[str]]:
     """Make the working parts, look at the folders; also return which markers have failed before."""
     parts = tools(settings, stop, make_spool(settings, pulse), pulse)
-    _check_folders(settings, parts.roots)
+    _check_folders(settings, parts.known_folders)
     parts.spool.sweep_locks()
     return parts, _failed(parts.spool)
 
@@ -269,7 +269,7 @@ def _for_people(settings: Settings) -> list[Observer]:
 
 def replaced_folders(settings: Settings, spool: Spool, rules: Iterable[Rule] = ()) -> Iterator[str]:
     """Say which of the mounted folders, and of those that `rules` deliver to, don't answer or were replaced."""
-    roots = Roots(spool.root / "state")
+    roots = KnownFolders(spool.root / "state")
     folders = {"rules": settings.rules_path, "output": settings.output_path, "spool": spool.root}
     for role, folder in folders.items():
         if not mounts.answers(folder):
@@ -291,7 +291,7 @@ def replaced_delivery(spool: Spool, root: str) -> str:
     """Say that a folder that rules deliver to doesn't answer, or isn't the one used before, if so."""
     if not mounts.answers(Path(root)):
         return mounts.unanswered(Path(root))
-    roots = Roots(spool.root / "state")
+    roots = KnownFolders(spool.root / "state")
     try:
         if roots.knows_delivered(root):
             roots.check_delivered(root)
@@ -300,7 +300,7 @@ def replaced_delivery(spool: Spool, root: str) -> str:
     return ""
 
 
-def _check_folders(settings: Settings, roots: Roots) -> None:
+def _check_folders(settings: Settings, roots: KnownFolders) -> None:
     """Make the output at first use; refuse to start where the rules never were."""
     if not roots.knows("output") and mounts.answers(settings.output_path) and not settings.output_path.exists():
         try:

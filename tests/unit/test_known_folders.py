@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autorthanc_spool.core.errors import FolderMissing
-from autorthanc_spool.disk.mounts import Roots
+from autorthanc_spool.disk.mounts import KnownFolders
 
 
 def test_nothing_is_written_where_the_spool_went_away_a_moment_ago(tmp_path: Path) -> None:
@@ -13,5 +13,5 @@ def test_nothing_is_written_where_the_spool_went_away_a_moment_ago(tmp_path: Pat
     rules.mkdir()
     mount_point.mkdir()
     with pytest.raises(FolderMissing, match="is the spool mounted"):
-        Roots(mount_point / "state").check("rules", rules)
+        KnownFolders(mount_point / "state").check("rules", rules)
     assert list(mount_point.iterdir()) == []
