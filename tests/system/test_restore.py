@@ -84,6 +84,11 @@ def test_with_an_older_index_what_was_published_stays_and_what_is_sent_again_is_
     (own_site.root / "backup").rename(storage)
     own_site.orthanc.start()
     own_site.run("enqueue", "study", lost)
+    own_site.once(expect=75)
+    (waiting,) = own_site.records("deferred")
+    assert waiting["error"]["kind"] == "AnotherDatabase"
+    # The text names it: this is how a person says that the older index is meant.
+    (own_site.spool / "state" / "another-database.json").unlink()
     own_site.once(expect=1)
     (failed,) = own_site.records("failed")
     assert failed["error"]["kind"] == "ResourceMissing"
