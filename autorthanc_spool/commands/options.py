@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import wraps
 from pathlib import Path
@@ -15,8 +17,8 @@ from typing import Any
 import click
 
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN
-from autorthanc_spool.core.errors import UsageError
-from autorthanc_spool.run import access
+from autorthanc_spool.core.errors import SpoolUnavailable, UsageError
+from autorthanc_spool.disk import durable
 from autorthanc_spool.settings import Settings, load_settings, nearest_name
 from autorthanc_spool.settings.variables import NAMES, SITE, VARIABLES
 
@@ -30,6 +32,9 @@ _SHORTHANDS = {
 }
 
 ENV = ".env"
+
+# What the operating system says where somebody has to change something before the spool can be written.
+_UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
 
 _OF_SETTINGS = {"site", "assignments", *_SHORTHANDS}
 
@@ -76,7 +81,7 @@ def with_settings(command: Command) -> Command:
         os.umask(0o007)
         for warning in settings.warnings:
             click.echo(f"warning: {warning}", err=True)
-        with access.spool_trouble(settings):
+        with _spool_trouble(settings):
             return command(settings, **others)
 
     return wrapped
@@ -153,3 +158,15 @@ def date_of(text: str | None, option: str) -> date | None:
         except ValueError:
             continue
     raise UsageError(f"{option} takes a day like 2026-11-23 or 20261123; {text!r} is not one")
+
+
+@contextmanager
+def _spool_trouble(settings: Settings) -> Iterator[None]:
+    """Turn what the operating system says of a spool that can't be written into SpoolUnavailable, in any command."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename if isinstance(error.filename, str | bytes) else ""
+        if error.errno in _UNWRITABLE and Path(os.fsdecode(name)).is_relative_to(settings.spool_path):
+            raise SpoolUnavailable(f"the spool can't be used: {durable.passing_reason(error)}") from error
+        raise

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
 
-from autorthanc_spool.core.errors import SettingsError, SpoolUnavailable, UsageError
+from autorthanc_spool.core.errors import SettingsError, UsageError
 from autorthanc_spool.core.pulse import Pulse
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk import durable
@@ -17,21 +13,6 @@ from autorthanc_spool.orthanc.client import Orthanc
 from autorthanc_spool.orthanc.modalities import Modalities
 from autorthanc_spool.settings import Settings, owners
 from autorthanc_spool.spool.spool import Spool
-
-# What the operating system says where somebody has to change something before the spool can be written.
-_UNWRITABLE = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
-
-
-@contextmanager
-def spool_trouble(settings: Settings) -> Iterator[None]:
-    """Turn what the operating system says of a spool that can't be written into SpoolUnavailable, in any command."""
-    try:
-        yield
-    except OSError as error:
-        name = error.filename if isinstance(error.filename, str | bytes) else ""
-        if error.errno in _UNWRITABLE and Path(os.fsdecode(name)).is_relative_to(settings.spool_path):
-            raise SpoolUnavailable(f"the spool can't be used: {durable.passing_reason(error)}") from error
-        raise
 
 
 def find_spool(settings: Settings) -> Spool:

@@ -3,6 +3,7 @@
 import errno
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from tests.helpers import datasets
 from tests.helpers.proxy import Fault, Proxy
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _hangs_up() -> Iterator[None]:
+    """Have what is started notice the end of its terminal, also where the tests themselves were asked not to."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def send(site: Site) -> str:
