@@ -12,6 +12,7 @@ from autorthanc_spool.deidentify import ages, dates, dummies, icc, text
 from autorthanc_spool.deidentify.descriptors import Identifiers, Strictness, is_one_of
 from autorthanc_spool.deidentify.elements import DataSet, Element
 from autorthanc_spool.deidentify.haystack import Haystack, is_registered
+from autorthanc_spool.deidentify.patterns import SHORTEST_NUMBER
 from autorthanc_spool.deidentify.policy import Verdict
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser, is_uid
 from autorthanc_spool.deidentify.pseudonym_table import normalised
@@ -183,7 +184,8 @@ class Values:
             return None
         is_whole = "IS" in (place.vr, known_vr(place.tag))
         telling = self._identifiers.numbers if is_whole else self._identifiers.days
-        return self._unless(any(is_one_of(one.decode(), telling) for one in values), place)
+        long = (one.decode() for one in values if len(one) > SHORTEST_NUMBER)
+        return self._unless(any(is_one_of(one, telling) for one in long), place)
 
     def _cleaned(self, place: Place, strictness: Strictness) -> Made:
         return self._unless(self._identifiers.found_in(place.value, place.character_sets, strictness), place)
