@@ -79,6 +79,18 @@ def test_what_was_deleted_on_purpose_counts_as_there() -> None:
     assert plan.content_digest(resource(one, three), gone) != whole
 
 
+def test_orthanc_has_all_that_was_published_only_if_it_has_each_of_it() -> None:
+    """As many others don't count; where it wasn't noted which they were, their number is what is known."""
+    three = [replace(instance(number), resource_id=f"{number:08x}-00000000") for number in range(1, 4)]
+    entry = Entry("", "", "published", instances=2)
+    held = plan.held(resource(*three[:2]))
+    assert plan.has_all(resource(*three), entry, held)
+    assert plan.has_all(resource(*three[:2]), entry, held)
+    assert not plan.has_all(resource(*three[1:]), entry, held)
+    assert plan.has_all(resource(*three[1:]), entry, "")
+    assert not plan.has_all(resource(three[0]), entry, "")
+
+
 def test_what_the_ledger_has_is_unchanged_and_anything_else_is_a_job() -> None:
     study = resource(instance(1))
     content = plan.content_digest(study)
