@@ -88,6 +88,40 @@ def test_a_study_that_grew_is_replaced_once_whenever_the_processor_dies(site: Si
     assert crash_at_every_step(site, prepare, check) > 40
 
 
+@pytest.mark.timeout(1800)
+def test_what_was_published_of_a_study_that_shrank_stays_whenever_the_processor_dies(site: Site) -> None:
+    site.rule("all")
+    files = datasets.make_study(series=2, instances=2)
+    study = site.orthanc.upload_all(files[:2])
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.touch(study)
+    work(site)()
+    (first,) = site.published("all")
+    only_copy = site.tree("all", first)
+    before = site.root / "before"
+    for folder in (site.spool, site.output):
+        shutil.copytree(folder, before / folder.name, symlinks=True)
+    site.orthanc.delete(f"/studies/{study}")
+    site.orthanc.upload_all(files[2:])
+    site.orthanc.wait_stable(f"/studies/{study}")
+
+    def prepare() -> None:
+        clear(site)
+        for folder in (site.spool, site.output):
+            shutil.copytree(before / folder.name, folder, symlinks=True)
+        _know_inodes_of_copies(site)
+        site.touch(study)
+        shutil.rmtree(site.spool / "done")
+
+    def check(step: int) -> None:
+        assert site.tree("all", first) == only_copy, step
+        (second,) = set(site.published("all")) - {first}
+        assert site.tree("all", second) == stored_files(site.orthanc, study), step
+        assert site.leftovers() == [], step
+
+    assert crash_at_every_step(site, prepare, check) > 40
+
+
 def _know_inodes_of_copies(site: Site) -> None:
     """The ledger knows what it published by its inode; a copy has another one."""
     for path in (site.spool / "ledger").glob("??/*.json"):
