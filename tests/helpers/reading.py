@@ -49,13 +49,14 @@ def _tesseract(shown: numpy.ndarray[Any, Any]) -> str:
 
 def readable(page: Page, text: str) -> list[str]:
     """Name the texts of a page that are in what was read: its kinds."""
-    joined = _plain(text)
+    # In speckle, tesseract sees letters: four of them in a row, across its words, are nobody's name.
+    joined, words_read = _plain(text), [_plain(word) for word in text.split()]
     found = []
     for item in page.items:
         words = [_plain(word) for word in re.split(r"[\s^,]+", item.text)]
         whole = _plain(item.text.removeprefix("ID").removeprefix("DOB"))
         parts = [word for word in words if item.kind == "name" and len(word) >= _SHORTEST]
-        if any(part in joined for part in (whole, *parts)):
+        if whole in joined or any(part in read for part in parts for read in words_read):
             found.append(item.kind)
     return found
 
