@@ -193,3 +193,13 @@ def send_and_touch(site: Site, *files: bytes) -> str:
     study = send(site, *files)
     site.touch(study)
     return study
+
+
+# Reconciliation may find a study before its marker is worked on; what only watches may meet a share that is just going.
+_OTHER_WARNINGS = ("were missed, and are done now", "the work goes on without it")
+
+
+def warnings_of_troubles(log: str) -> list[str]:
+    """The warnings of a log, but for those that may or may not come beside a trouble."""
+    warnings = [line for line in log.splitlines() if " WARNING " in line]
+    return [line for line in warnings if not any(other in line for other in _OTHER_WARNINGS)]
