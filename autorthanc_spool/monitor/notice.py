@@ -192,7 +192,7 @@ class Notices(Observer):
                         counts[kind] += 1
                         oldest[kind] = min(since_s, oldest.get(kind, since_s))
         return {
-            f"{WAITING}{kind}": f"{_waiting(counts[kind])} for longer than {age_s:g} s ({kind}), the oldest since "
+            f"{WAITING}{kind}": f"{_they_wait(counts[kind])} for longer than {age_s:g} s ({kind}), the oldest since "
             f"{utc(oldest[kind])}; `autorthanc-spool list deferred incoming` says why"
             for kind in counts
         }
@@ -206,7 +206,7 @@ class Notices(Observer):
                 sent = {name: one.problem for outcome in outcomes for name, one in outcome.forward.items()}
                 waiting.update(name for name, one in sent.items() if one and one.is_a(DestinationUnavailable))
         return {
-            f"{DESTINATION}{name}": f"{name} is down or hasn't confirmed yet; {_waiting(count)} for it in deferred/"
+            f"{DESTINATION}{name}": f"{name} is down or hasn't confirmed yet; {_they_wait(count)} for it in deferred/"
             for name, count in waiting.items()
         }
 
@@ -254,5 +254,5 @@ class Notices(Observer):
                 yield from self._published(rule, path)
 
 
-def _waiting(count: int) -> str:
+def _they_wait(count: int) -> str:
     return f"{counted(count, 'marker')} {agreeing(count, 'waits')}"
