@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ def read(spool: Path) -> Pause | None:
     except FileNotFoundError:
         return None
     reason = ""
-    with suppress(OSError), path.open("rb") as stream:
+    # Opening a pipe would wait for somebody to write into it.
+    with suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
         reason = " ".join(stream.read(4 * LONGEST_REASON).decode(errors="replace").split())
     printable = "".join(one if one.isprintable() else "�" for one in reason)
     return Pause(printable[:LONGEST_REASON], max(0.0, time.time() - since_s))

@@ -50,6 +50,14 @@ def test_a_folder_that_pauses_is_removed_by_resume(site: Site, spool: Spool) -> 
     assert not (site.spool / "PAUSED").exists()
 
 
+def test_a_pipe_that_pauses_holds_up_no_command_and_no_processor(site: Site, spool: Spool) -> None:
+    os.mkfifo(site.spool / "PAUSED")
+    assert "PAUSED" in site.run("status", timeout_s=30).stdout
+    assert "paused" in site.run("run", "--once", expect=75, timeout_s=30).stderr
+    site.run("resume")
+    assert not (site.spool / "PAUSED").exists()
+
+
 def test_what_is_no_marker_is_counted_by_its_kind(site: Site, spool: Spool) -> None:
     (site.spool / "failed" / "broken.json").write_text("[1,2")
     assert snapshot._kinds(spool, State.FAILED) == {"MarkerError": 1}
