@@ -208,7 +208,8 @@ class Heartbeat(Observer):
         try:
             # Also where it fails: a full disk isn't tried a thousand times a second.
             self._written_s, self._has_news = time.monotonic(), False
-            self._show((json.dumps(self._content(), ensure_ascii=False) + "\n").encode())
+            # In ASCII: a file name may have bytes that are no text.
+            self._show((json.dumps(self._content(), ensure_ascii=True) + "\n").encode())
         finally:
             self._writing.release()
 

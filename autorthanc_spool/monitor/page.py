@@ -96,7 +96,7 @@ class Page(Observer):
         found = snapshot.take(self._spool, self._outside(), self._clock())
         data = json.dumps(found, indent=1, ensure_ascii=True).encode() + b"\n"
         durable.show(self._state / "status.json", data)
-        durable.show(self._state / NAME, html.page(found).encode())
+        durable.show(self._state / NAME, html.page(found).encode(errors="backslashreplace"))
 
     def _watched(self) -> list[Path]:
         return [self._spool.root, *(self._spool.directories.of(state) for state in State)]

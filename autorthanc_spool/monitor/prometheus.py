@@ -76,5 +76,7 @@ def _number(value: float) -> str:
 
 
 def _escaped(text: str, *, quotes: bool = False) -> str:
+    # A file name may have bytes that are no text.
+    text = text.encode(errors="backslashreplace").decode()
     text = text.replace("\\", "\\\\").replace("\n", "\\n")
     return text.replace('"', '\\"') if quotes else text

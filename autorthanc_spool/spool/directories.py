@@ -8,6 +8,7 @@ from __future__ import annotations
 import calendar
 import math
 import os
+import re
 import shlex
 import stat
 from collections.abc import Callable, Collection, Iterator
@@ -33,6 +34,8 @@ SHARED_MODE = 0o2770
 PRIVATE_MODE = 0o2750
 # All that a clone of this project has in its `spool/`.
 README = "README.md"
+# Surrogates that stand for no byte of a file name; JSON may hold them.
+_HALF_CHARACTER = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
 
 Clock = Callable[[], float]
 
@@ -243,6 +246,7 @@ def shown(text: str) -> str:
 
     Bytes that aren't UTF-8 read ``\\xff``, whatever the locale is; what breaks a line or can't be seen is escaped too.
     """
+    text = _HALF_CHARACTER.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     decoded = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     if decoded.isprintable():
         return decoded

@@ -14,6 +14,7 @@ from autorthanc_spool.settings import load_settings
 from autorthanc_spool.spool.spool import Spool
 from tests.helpers import datasets
 from tests.helpers.site import Site
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture
@@ -88,6 +89,31 @@ def test_what_was_told_of_a_name_that_is_no_text_is_remembered(tmp_path: Path) -
     told = Told(failed=Bundle({"\udcff.json": "MarkerError"}))
     outbox.Outbox(path, ())._keep(told)
     assert outbox._read(path) == told
+
+
+def test_a_rule_whose_file_name_is_no_text_hides_no_processor(site: Site) -> None:
+    metrics = site.root / "metrics.prom"
+    site.variables["AUTORTHANC_METRICS_FILE"] = str(metrics)
+    Path(os.fsdecode(os.fsencode(site.rules) + b"/br\xff.json")).write_text("{}")
+    with site.processor():
+        named = r'autorthanc_trouble{what="the rule br\\udcff"} 1'
+        wait_until(lambda: metrics.exists() and named in metrics.read_text(), 30, "the metrics name the rule")
+        wait_until(lambda: r"br\udcff" in (site.spool / "state" / "status.html").read_text(), 30, "so does the page")
+        (processor,) = json.loads(site.run("status", "--json").stdout)["processors"]
+        assert processor["alive"]
+    assert "doesn't work" not in site.log.read_text()
+
+
+def test_half_a_character_in_a_marker_hides_no_other_one(site: Site, spool: Spool) -> None:
+    content = {"filed": {}, "error": {"kind": "Bug\ud800", "text": "half \ud800"}}
+    (site.spool / "failed" / "half-study-00000000-00000000-00000000-00000000-00000000.json").write_text(
+        json.dumps(content)
+    )
+    (site.spool / "failed" / "other.json").write_text("{}")
+    listed = site.run("list").stdout
+    assert r"half \ud800" in listed
+    assert "failed/other.json" in listed
+    assert r"half \ud800" in site.run("show", "half").stdout
 
 
 def test_a_deferred_marker_waits_since_it_was_written(site: Site, spool: Spool) -> None:
