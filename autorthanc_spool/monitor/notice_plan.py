@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from autorthanc_spool.spool.directories import shown
+
 BUNDLE_S = 60.0
 # Nobody would read more than these; the oldest go first.
 MOST_WAITING = 100
@@ -104,10 +106,10 @@ def decide(told: Told, seen: Seen, now_s: float, now: str, targets: tuple[str, .
     for what, text in [*seen.changes, *_waiting(told, seen), *_over(told, seen)]:
         if text is not None and what not in troubles:
             troubles[what] = now
-            notices.append(Notice(Event.BEGAN, what, f"{what}: trouble", text, now))
+            notices.append(_notice(Event.BEGAN, what, f"{what}: trouble", text, now))
         elif text is None and what in troubles:
             text = f"{what}: all right again; the trouble began {troubles.pop(what)}"
-            notices.append(Notice(Event.ENDED, what, f"{what}: all right again", text, now))
+            notices.append(_notice(Event.ENDED, what, f"{what}: all right again", text, now))
     failed, new = _bundled(told.failed, seen.failed, now_s, seen.is_end)
     if new:
         hint = "`autorthanc-spool list failed` says why, `autorthanc-spool requeue MARKER` tries again"
@@ -163,4 +165,11 @@ def _summary(event: Event, about: str, new: Mapping[str, Found], what: str, now:
     resources = tuple(sorted({one.resource for one in new.values() if one.resource}))[:MOST_NAMED]
     text = f"{len(new)} {what} ({counted})."
     named = f" Among them: {', '.join(resources)}." if resources else ""
-    return Notice(event, about, f"{len(new)} {event}: {counted}", text + named, now, len(new), resources)
+    notice = _notice(event, about, f"{len(new)} {event}: {counted}", text + named, now)
+    return replace(notice, count=len(new), resources=resources)
+
+
+def _notice(event: Event, about: str, title: str, text: str, now: str) -> Notice:
+    """Make one of single lines: a title is the subject of a mail, and no variable of a command holds a zero byte."""
+    about, title, text = (shown(" ".join(one.split())) for one in (about, title, text))
+    return Notice(event, about, title, text, now)

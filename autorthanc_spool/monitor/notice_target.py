@@ -20,6 +20,8 @@ from autorthanc_spool.settings.variables import NAMES
 
 # A command that takes longer than this hangs.
 COMMAND_S = 30.0
+# What Apprise calls an event; a later version may have left one that isn't here.
+_KINDS: Mapping[str, str] = {Event.ENDED: "success", Event.UNCOLLECTED: "info", Event.FAILED: "failure"}
 _EXTRA = "pip install 'autorthanc-spool[notify]'"
 
 
@@ -95,9 +97,7 @@ class Address:
     def send(self, notice: Notice) -> None:
         """Send by Apprise, which has time-outs of its own."""
         service = _service(self.url)
-        kind = {Event.ENDED: "success", Event.UNCOLLECTED: "info", Event.FAILED: "failure"}.get(
-            Event(notice.event), "warning"
-        )
+        kind = _KINDS.get(notice.event, "warning")
         if not service or not service.notify(title=notice.title, body=notice.text, notify_type=kind):
             raise NotSent(f"{_scheme(self.url)}:// didn't take it")
 

@@ -74,6 +74,15 @@ def test_the_command_has_the_notice_in_variables_and_no_password(telling: Site) 
     assert SECRET not in environ
 
 
+def test_a_kind_of_error_that_a_person_wrote_holds_up_no_notice(telling: Site) -> None:
+    site = telling
+    site.once()
+    (site.spool / "failed" / f"study-{MISSING}.json").write_text('{"filed": {}, "error": {"kind": "a\\u0000b\\nc"}}')
+    site.once()
+    (told,) = notices(site)
+    assert told["title"] == r"1 failed: 1 × a\x00b c"
+
+
 def test_orthanc_away_and_back_is_reported_once_each_by_two_processors(telling: Site) -> None:
     site = telling
     site.rule("all")

@@ -91,3 +91,17 @@ def test_the_outbox_is_bounded() -> None:
     told = after(Told(), Seen(changes=changes))
     assert len(told.outbox) == MOST_WAITING
     assert told.outbox[-1].notice.about == f"trouble {MOST_WAITING + 49}"
+
+
+def test_a_notice_is_of_single_lines_without_zero_bytes() -> None:
+    found = {"a.json": Found("1", "Bug\0\ud800\nBcc: all@example.org", "study-1")}
+    told = after(Told(), Seen(changes=(("the rule a\nb\0", "it is\nbroken\0"),), failed=found, is_end=True))
+    broken, failed = (one.notice for one in told.outbox)
+    assert (broken.about, broken.title, broken.text) == (
+        r"the rule a b\x00",
+        r"the rule a b\x00: trouble",
+        r"it is broken\x00",
+    )
+    assert failed.title == r"1 failed: 1 × Bug\x00\ud800 Bcc: all@example.org"
+    # What is remembered is what it is called.
+    assert after(told, Seen(changes=(("the rule a\nb\0", None),))).troubles == {}
