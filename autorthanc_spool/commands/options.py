@@ -101,7 +101,7 @@ def settings_of(arguments: Mapping[str, Any]) -> Settings:
 def site_folder(option: str | None) -> Path:
     """The folder that holds the `.env`: of the option, the environment, or the working directory. Raises UsageError."""
     named = option or os.environ.get(SITE, "")
-    folder = Path(named).expanduser().absolute()
+    folder = Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - it leaves the ~ of an unknown user as it is
     source = "--site" if option else SITE
     if named and not folder.is_dir():
         raise UsageError(f"{source} {named}: there is no such folder; name the one that holds the .env")

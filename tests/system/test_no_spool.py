@@ -102,3 +102,9 @@ def test_deleting_a_record_of_checksums_says_what_goes(site: Site) -> None:
     site.once()
     done = site.run("delete", f"study-{study}")
     assert "6 checksums" in done.stderr
+
+
+def test_a_site_below_the_home_of_nobody_is_said(site: Site) -> None:
+    said = site.run("status", "--site", "~nosuchuser/site", expect=2).stderr
+    assert "--site ~nosuchuser/site: there is no such folder" in said
+    assert "Traceback" not in said
