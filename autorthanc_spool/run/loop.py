@@ -26,14 +26,13 @@ from autorthanc_spool.run.processor import Processor
 from autorthanc_spool.run.prune import prune_daily
 from autorthanc_spool.run.reconcile import Sweep, reconcile
 from autorthanc_spool.run.tools import Tools
-from autorthanc_spool.run.troubles import SPOOL, Surroundings, Troubles
+from autorthanc_spool.run.troubles import RECONCILIATION, SPOOL, Surroundings, Troubles
 from autorthanc_spool.spool.directories import shown
 from autorthanc_spool.spool.spool import Claim
 
 log = logging.getLogger(__name__)
 
 ORTHANC = "Orthanc"
-RECONCILIATION = "reconciliation"
 PROGRAM = "the program"
 
 # Something that came due a moment ago isn't looked for more often than this.
@@ -161,7 +160,6 @@ class Runner:
             self._next_reconcile_s = self._rest_until_s
         try:
             self._reconcile()
-            self._troubles.end(RECONCILIATION)
         except (OrthancUnavailable, SpoolUnavailable):
             raise
         except SpoolError as error:
@@ -195,6 +193,8 @@ class Runner:
             self._rest_until_s = begin_s + took_s / RECONCILE_SHARE
             self._next_reconcile_s = max(begin_s + tools.settings.reconcile_interval_s, self._rest_until_s)
         if sweep:
+            # Where it wasn't time yet, or another process does it, nothing is known of an end.
+            self._troubles.end(RECONCILIATION)
             self._tell(sweep)
             # What it found out about the database is said before the work begins.
             self._surroundings.look_at_database()

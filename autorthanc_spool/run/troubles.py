@@ -43,10 +43,11 @@ RULES = "the rules"
 AUDIT_LOG = "the audit log"
 KEY = "the pseudonym key"
 DATABASE = "another database"
+RECONCILIATION = "reconciliation"
 FOLDER_OF_RULE = "the output's folder of the rule "
 
 # Troubles that hold up some work and leave the rest alone.
-_PARTIAL = (DESTINATION, KEY, DATABASE, FOLDER_OF_RULE)
+_PARTIAL = (DESTINATION, KEY, DATABASE, RECONCILIATION, FOLDER_OF_RULE)
 
 # What may have been fixed while no processor ran.
 _OUTSIDE = set(Cause) - {Cause.DELETION}

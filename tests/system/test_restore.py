@@ -1,6 +1,8 @@
 """What docs/upgrade.md says of restoring: an older spool, no spool, an older index of Orthanc."""
 
+import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from tests.helpers import datasets
 from tests.helpers.orthanc_server import OrthancServer
 from tests.helpers.site import Site, stored_files
+from tests.helpers.waiting import wait_until
 
 
 @pytest.fixture
@@ -68,6 +71,39 @@ def test_without_a_spool_what_lies_in_orthanc_is_left_alone_until_a_rule_is_repl
     own_site.run("replay", "trial")
     own_site.once()
     assert own_site.tree("trial", "A-FamilyA-1") == stored_files(own_site.orthanc, study)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("baseline.json", "what is in Orthanc now is left alone"),
+        ("contact.json", "counts as the one that it had before"),
+        ("another-database.json", "confirms that the database that Orthanc has now is meant"),
+    ],
+)
+def test_what_is_known_of_orthanc_and_damaged_is_a_trouble_until_it_is_fixed(
+    own_site: Site, name: str, says: str
+) -> None:
+    publish(own_site, "A")
+    own_site.variables["AUTORTHANC_RECONCILE_INTERVAL_S"] = "10"
+    damaged = own_site.spool / "state" / name
+    before = damaged.read_bytes() if damaged.exists() else None
+    damaged.write_text("{")
+    trouble = "what was missed can't be looked for"
+    with own_site.processor():
+        wait_until(lambda: trouble in own_site.log_end(), 30, "it is said")
+        assert says in own_site.log_end()
+        # Other work goes on, and no look without a reconciliation ends it.
+        study = own_site.orthanc.upload_all(datasets.make_study("B", series=1, instances=2))
+        own_site.orthanc.wait_stable(f"/studies/{study}")
+        own_site.touch(study)
+        own_site.wait_published("trial", 2)
+        time.sleep(3)
+        (processor,) = json.loads(own_site.run("status", "--json").stdout)["processors"]
+        assert [one["what"] for one in processor["troubles"]] == ["reconciliation"]
+        damaged.write_bytes(before) if before else damaged.unlink()
+        wait_until(lambda: "reconciliation: all right again" in own_site.log_end(), 30, "it is over")
+    assert own_site.log.read_text().count(trouble) == 1
 
 
 def test_with_an_older_index_what_was_published_stays_and_what_is_sent_again_is_not_published_twice(
