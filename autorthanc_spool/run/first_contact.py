@@ -19,6 +19,13 @@ from autorthanc_spool.orthanc.answers import Change, StudySummary
 from autorthanc_spool.orthanc.client import Orthanc
 
 FORMAT = 1
+_STUDIES, _CONTACT, _FORMER = "baseline.json", "contact.json", "another-database.json"
+# What a person says by removing a file.
+_REMOVED = {
+    _STUDIES: "then what is in Orthanc now is left alone",
+    _CONTACT: "then the database that Orthanc has now counts as the one that it had before",
+    _FORMER: "that confirms that the database that Orthanc has now is meant, and what isn't there fails",
+}
 
 
 class BaselineError(SpoolError):
@@ -59,9 +66,9 @@ class Baseline:
     """
 
     def __init__(self, state: Path) -> None:
-        self._studies = state / "baseline.json"
-        self._contact = state / "contact.json"
-        self.confirmed_by_removing = state / "another-database.json"
+        self._studies = state / _STUDIES
+        self._contact = state / _CONTACT
+        self.confirmed_by_removing = state / _FORMER
 
     def studies(self) -> Mapping[str, str] | None:
         """Read what was there; None before first contact. Raises BaselineError."""
@@ -140,6 +147,4 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _unreadable(path: Path) -> BaselineError:
-    return BaselineError(
-        f"{path} can't be understood; restore it from a backup, or remove it to have what is in Orthanc now left alone"
-    )
+    return BaselineError(f"{path} can't be understood; restore it from a backup, or remove it: {_REMOVED[path.name]}")
