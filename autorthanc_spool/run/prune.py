@@ -291,12 +291,19 @@ def _is_over(age_days: int, retention_days: int) -> bool:
 
 def _days(done: Path) -> Iterator[tuple[date, Path]]:
     for folder in sorted(done.glob("????-??-??")):
-        with suppress(ValueError):
-            yield date.fromisoformat(folder.name), folder
+        # What a link leads to isn't ours.
+        if not folder.is_symlink():
+            with suppress(ValueError):
+                yield date.fromisoformat(folder.name), folder
 
 
 def _records(folder: Path) -> Iterator[Path]:
-    return (path for path in _each(folder) if path.suffix == ".json" and not path.name.startswith("."))
+    """The records of a day, one after the other, in no order: there may be a million."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            # A folder can't be removed like a record, and reading a pipe would wait for somebody to write into it.
+            if entry.name.endswith(".json") and entry.name[0] != "." and entry.is_file(follow_symlinks=False):
+                yield Path(entry.path)
 
 
 def _matched_nothing(path: Path) -> bool:
@@ -310,13 +317,6 @@ def _hidden(folder: Path) -> list[Path]:
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         return [Path(entry.path) for entry in entries if entry.name.startswith(".")]
     return []
-
-
-def _each(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, one after the other, in no order: there may be a million."""
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in entries:
-            yield Path(entry.path)
 
 
 def _entries(folder: Path) -> list[Path]:

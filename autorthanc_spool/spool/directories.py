@@ -79,7 +79,8 @@ class Directories:
     def items(self, state: State) -> list[Item]:
         """List the markers of a state, oldest name first. Only ``*.json`` without a leading dot counts."""
         folder = self.of(state)
-        folders = sorted(folder.glob("????-??-??")) if state is State.DONE else [folder]
+        days = (path for path in folder.glob("????-??-??") if path.is_dir())
+        folders = sorted(days) if state is State.DONE else [folder]
         return [Item(state, name, place / name) for place in folders for name in _names(place)]
 
     def names(self, state: State) -> list[str]:

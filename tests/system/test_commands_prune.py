@@ -83,6 +83,30 @@ def test_what_a_person_put_into_done_is_left_alone(site: Site) -> None:
     assert other.is_dir()
 
 
+def test_what_is_no_record_in_a_day_is_left_alone_and_stops_nothing(site: Site) -> None:
+    old, younger = record(site, 91, "old", PUBLISHED), record(site, 8, "younger", {})
+    elsewhere = site.root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "rule.json").write_text("{}")
+    (site.spool / "done" / days_ago(92)).symlink_to(elsewhere)
+    for day in (old.parent, younger.parent):
+        (day / "folder.json").mkdir()
+        os.mkfifo(day / "pipe.json")
+    found = json.loads(site.run("prune", "--json", timeout_s=30).stdout.splitlines()[0])
+    assert found["number"] == 1
+    assert not old.exists()
+    assert not younger.exists()
+    assert (elsewhere / "rule.json").exists()
+    assert (old.parent / "folder.json").is_dir()
+
+
+def test_a_file_that_is_called_like_a_day_hides_no_marker(site: Site) -> None:
+    done = record(site, 1, "one", PUBLISHED)
+    (done.parents[1] / days_ago(2)).write_text("a list")
+    assert done.name in site.run("list", "done").stdout
+    assert site.run("requeue", "one").stdout == f"incoming/{done.name}\n"
+
+
 def test_a_dry_run_says_what_and_removes_nothing(site: Site) -> None:
     old = record(site, 100, "a", PUBLISHED)
     done = site.run("prune", "--dry-run", "--json")
