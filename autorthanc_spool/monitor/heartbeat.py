@@ -289,8 +289,11 @@ def _read(path: Path, spool: Path) -> Processor | None:
                 Trouble(str(one["what"]), str(one["since"]), str(one["text"])) for one in content.get("troubles", ())
             ),
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        # It was removed a moment ago, or isn't one of ours.
+    except (FileNotFoundError, IsADirectoryError):
+        # It was removed a moment ago, or is a person's folder.
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        # It isn't one of ours.
         return None
 
 

@@ -104,6 +104,18 @@ def test_a_rule_whose_file_name_is_no_text_hides_no_processor(site: Site) -> Non
     assert "doesn't work" not in site.log.read_text()
 
 
+def test_what_is_no_heartbeat_hides_no_processor(site: Site, spool: Spool) -> None:
+    folder = site.spool / "state" / "processors"
+    folder.mkdir(exist_ok=True)
+    (folder / "a folder.json").mkdir()
+    (folder / "deep.json").write_text("[" * 200_000)
+    (folder / "endless.json").write_text('{"host": "a", "pid": 1e999, "since": "2026-11-23T21:24:59Z"}')
+    assert "no processor is running" in site.run("status", "--check", expect=1).stdout
+    with site.processor():
+        wait_until(lambda: json.loads(site.run("status", "--json").stdout)["processors"], 30, "the processor is shown")
+    assert "doesn't work" not in site.log.read_text()
+
+
 def test_half_a_character_in_a_marker_hides_no_other_one(site: Site, spool: Spool) -> None:
     content = {"filed": {}, "error": {"kind": "Bug\ud800", "text": "half \ud800"}}
     (site.spool / "failed" / "half-study-00000000-00000000-00000000-00000000-00000000.json").write_text(
