@@ -90,5 +90,5 @@ def _read(path: Path) -> Told:
         return Told(
             dict(content["troubles"]), Bundle(**content["failed"]), Bundle(**content["uncollected"]), tuple(outbox)
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Told()

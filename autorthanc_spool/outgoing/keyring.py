@@ -78,7 +78,7 @@ class Keyring:
             return str(json.loads(self._state.read_bytes())["id"])
         except FileNotFoundError:
             return ""
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise KeyUnavailable(
                 f"{self._state} can't be understood; it names the pseudonym key. Restore it from a backup, or remove "
                 "it: then the ledger says which key is the right one"

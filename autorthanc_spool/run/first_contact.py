@@ -134,7 +134,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _unreadable(path) from None
     if not isinstance(content, dict):
         raise _unreadable(path)

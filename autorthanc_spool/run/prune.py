@@ -100,7 +100,7 @@ class _Memory:
         try:
             content = json.loads(self._path.read_bytes())
             return date.fromisoformat(content["day"]), date.fromisoformat(content["looked_through"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return date.min, date.min
 
     def write(self, day: date, looked_through: date) -> None:

@@ -58,7 +58,7 @@ class Ledger:
             with _spool_trouble():
                 data = _bytes_of(path)
             return parse(key, data) if data is not None else Record(key)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise LedgerError(
                 f"the ledger's record ledger/{key_folder(key)}/{key}.json can't be understood; move it away to have "
                 "everything of this resource done again, or restore it from a backup"
@@ -132,7 +132,8 @@ class Ledger:
     def _written(self, folder: str, name: str) -> str | None:
         with _spool_trouble():
             data = _bytes_of(self._name_path(folder, name))
-        return None if data is None else data.decode().strip()
+        # What can't be read is somebody's name all the same.
+        return None if data is None else data.decode(errors="replace").strip()
 
     @property
     def _writing(self) -> Path:

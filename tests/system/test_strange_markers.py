@@ -116,6 +116,39 @@ def test_what_is_no_heartbeat_hides_no_processor(site: Site, spool: Spool) -> No
     assert "doesn't work" not in site.log.read_text()
 
 
+def test_what_is_nested_too_deeply_is_damaged_like_any_other_file(site: Site) -> None:
+    site.rule("all")
+    study = site.orthanc.upload(datasets.make_instance())
+    site.orthanc.wait_stable(f"/studies/{study}")
+    site.touch(study)
+    site.once()
+    state = site.spool / "state"
+    record = site.spool / "ledger" / study[:2] / f"study-{study}.json"
+    for path, code, says in (
+        (state / "prune.json", 0, ""),
+        (state / "baseline.json", 1, "baseline.json can't be understood"),
+        (state / "contact.json", 1, "contact.json can't be understood"),
+        (state / "roots" / "output.json", 75, "output.json can't be read"),
+        (state / "roots" / "spool.json", 75, "spool.json can't be read"),
+        (record, 1, "LedgerError"),
+    ):
+        before = path.read_bytes()
+        path.write_text("[" * 200_000)
+        if path == record:
+            site.touch(study)
+        said = site.once(expect=code).stderr
+        assert says in said
+        assert "Traceback" not in said
+        path.write_bytes(before)
+
+
+def test_a_name_of_the_output_whose_owner_cannot_be_read_stays_somebodys(site: Site, spool: Spool) -> None:
+    spool.ledger.reserve("all", "a", "study-1")
+    (name,) = (site.spool / "ledger" / "names").iterdir()
+    name.write_bytes(b"\xff")
+    assert not spool.ledger.reserve("all", "a", "study-1")
+
+
 def test_half_a_character_in_a_marker_hides_no_other_one(site: Site, spool: Spool) -> None:
     content = {"filed": {}, "error": {"kind": "Bug\ud800", "text": "half \ud800"}}
     (site.spool / "failed" / "half-study-00000000-00000000-00000000-00000000-00000000.json").write_text(
