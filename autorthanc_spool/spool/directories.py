@@ -80,7 +80,8 @@ class Directories:
         """List the markers of a state, oldest name first. Only ``*.json`` without a leading dot counts."""
         folder = self.of(state)
         days = (path for path in folder.glob("????-??-??") if path.is_dir())
-        folders = sorted(days) if state is State.DONE else [folder]
+        # What lies beside the days was moved there by a person.
+        folders = [folder, *sorted(days)] if state is State.DONE else [folder]
         return [Item(state, name, place / name) for place in folders for name in _names(place)]
 
     def names(self, state: State) -> list[str]:

@@ -100,6 +100,13 @@ def test_what_is_no_record_in_a_day_is_left_alone_and_stops_nothing(site: Site) 
     assert (old.parent / "folder.json").is_dir()
 
 
+def test_a_marker_that_a_person_moved_into_done_beside_the_days_is_found(site: Site) -> None:
+    moved = record(site, 1, "one", PUBLISHED)
+    moved = moved.rename(moved.parents[1] / moved.name)
+    assert moved.name in site.run("list", "done").stdout
+    assert site.run("requeue", "one").stdout == f"incoming/{moved.name}\n"
+
+
 def test_a_file_that_is_called_like_a_day_hides_no_marker(site: Site) -> None:
     done = record(site, 1, "one", PUBLISHED)
     (done.parents[1] / days_ago(2)).write_text("a list")
