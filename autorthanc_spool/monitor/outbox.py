@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from autorthanc_spool.core.marker import TIME_FORMAT
 from autorthanc_spool.disk import durable
@@ -84,11 +85,18 @@ def _read(path: Path) -> Told:
     try:
         content = json.loads(path.read_bytes())
         outbox = (
-            Queued(Notice(**{**one["notice"], "resources": tuple(one["notice"]["resources"])}), tuple(one["to"]))
+            Queued(
+                Notice(**{**_known(Notice, one["notice"]), "resources": tuple(one["notice"]["resources"])}),
+                tuple(one["to"]),
+            )
             for one in content["outbox"]
         )
-        return Told(
-            dict(content["troubles"]), Bundle(**content["failed"]), Bundle(**content["uncollected"]), tuple(outbox)
-        )
+        failed, uncollected = (Bundle(**_known(Bundle, content[name])) for name in ("failed", "uncollected"))
+        return Told(dict(content["troubles"]), failed, uncollected, tuple(outbox))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Told()
+
+
+def _known(kind: type[Notice | Bundle], content: Mapping[str, Any]) -> dict[str, Any]:
+    # A later version may have written more.
+    return {one.name: content[one.name] for one in fields(kind) if one.name in content}

@@ -8,7 +8,7 @@ import pytest
 
 from autorthanc_spool.core.states import State
 from autorthanc_spool.monitor import facts, outbox, snapshot
-from autorthanc_spool.monitor.notice_plan import Bundle, Told
+from autorthanc_spool.monitor.notice_plan import Bundle, Notice, Queued, Told
 from autorthanc_spool.run import access
 from autorthanc_spool.settings import load_settings
 from autorthanc_spool.spool.spool import Spool
@@ -208,3 +208,15 @@ def test_a_fallback_is_explained_for_files_beside_all_rules(site: Site, tmp_path
     site.run("check")
     (site.rules / "ct.json").write_text("{")
     assert "rest: a fallback, and the rule ct matches" in site.run("explain", "file", str(file)).stdout
+
+
+def test_what_a_later_version_remembers_beside_it_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "notices.json"
+    notice = Notice("later-event", "Orthanc", "Orthanc: trouble", "it is away", "2026-11-23T21:24:59Z")
+    told = Told({"Orthanc": notice.time}, Bundle({"a.json": "1"}), outbox=(Queued(notice, ("command",)),))
+    outbox.Outbox(path, ())._keep(told)
+    content = json.loads(path.read_text())
+    for one in (content, content["failed"], content["outbox"][0], content["outbox"][0]["notice"]):
+        one["later"] = 1
+    path.write_text(json.dumps(content))
+    assert outbox._read(path) == told
