@@ -1,8 +1,9 @@
 """Finds text in a picture, wherever it is, and reads it.
 
 A network for photographs looks for text in pictures that were made for it: what is faint is stretched to what is around
-it, small letters are enlarged, large pictures are cut into tiles that overlap. What it finds is then read, and counts
-if letters or digits come out: the edges of bones are often taken for text, and rarely say anything.
+it, small letters are enlarged, large pictures are cut into tiles that overlap. As it looks at three colours and the
+picture has one, each colour shows the picture in another way. What it finds is then read, and counts if letters or
+digits come out: the edges of bones are often taken for text, and rarely say anything.
 """
 
 from __future__ import annotations
@@ -18,22 +19,27 @@ from autorthanc_spool.deidentify import models
 from autorthanc_spool.deidentify.boxes import Box
 
 Grey = np.ndarray[Any, np.dtype[Any]]
+# H×W×3, each a picture of its own.
+Colours = np.ndarray[Any, np.dtype[Any]]
 
-# Letters of 6 pixels are found when they are 9. Where there is text, a second look at a larger picture in smaller tiles
+# Letters of 6 pixels are found when they are 9. Where there is text, a second look at a larger picture in other colours
 # finds what is fainter.
 _ENLARGED, _SECOND = 1.5, 2.0
 # Letters of more than 150 pixels are found in a picture of this size.
 _SMALL_SIDE = 768
 # Of an enlarged picture; the network wants multiples of 32. A line of small letters is found in one of two tiles.
-_TILE, _SMALL_TILE, _OVERLAP, _STEP = 800, 448, 96, 32
+_TILE, _OVERLAP, _STEP = 800, 96, 32
 # Around the picture, so that text at its edge has something beside it.
 _BORDER = 8
 
 # Each pixel is compared with its surroundings: how far those reach, in pixels, and the least difference that counts,
-# in shades of 256. Contrasts that are typical are stretched to this many shades.
+# in shades of 256. Contrasts that are typical are stretched to this many shades: few leave noise as weak as it is,
+# many show what is faint.
 _NEAR_PX, _AROUND_PX = 6.0, 24.0
 _LEAST_DIFFERENCE = 1.5
-_STRETCHED = 45.0
+_FEW, _SOME, _MANY = 20.0, 30.0, 45.0
+# How far the picture is smoothed against noise, for one colour of the second look.
+_SMOOTH_PX = 1.0
 
 # What the networks were trained with: mean and deviation of photographs' colours.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -46,11 +52,12 @@ _LEAST_SIDE = 2
 _AROUND_CORE = 0.8
 
 # A text counts that is read with so many letters or digits, and so surely. What is as high counts too: where there is
-# one text, there are more.
+# one text, there are more. Nothing counts where not even one was read more surely: edges rarely are.
 _LEAST_READ, _LEAST_CONFIDENCE = 3, 0.5
+_ONCE_CONFIDENCE = 0.6
 _LEAST_LIKE, _MOST_LIKE = 0.5, 2.0
-# The first and the last letter are often left out: a margin along a line and across it, in heights of the line.
-_ALONG, _ACROSS = 0.8, 0.25
+# The first and the last letters are often left out: a margin along a line and across it, in heights of the line.
+_ALONG, _ACROSS = 1.2, 0.25
 
 _LINE_HEIGHT = 48
 _LONGEST_LINE = 48 * 40
@@ -102,6 +109,8 @@ class Detector:
         """Give the box of each text in a picture of 8 bits, H×W or H×W×3, with a margin, and what is written in it."""
         found = self.found(frame)
         sure = [one for one in found if one.is_read]
+        if not any(one.confidence >= _ONCE_CONFIDENCE for one in sure):
+            return []
         heights = [one.height for one in sure]
         like = (one for one in found if not one.is_read and _is_like(one.height, heights))
         return [(one.with_margin(Box(0, 0, *frame.shape[:2])), one.text) for one in (*sure, *like)]
@@ -111,40 +120,42 @@ class Detector:
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else frame
         if grey.min() == grey.max():
             return []
-        clear = _stretched(grey)
-        found = self._read(clear, list(self._patches(clear)))
-        if not any(one.is_read for one in found):
+        plain, differences = _eight_bits(grey), _differences(grey)
+        clear = _stretched(differences, _FEW)
+        found = self._read(clear, list(self._patches(np.dstack([clear, _stretched(differences, _MANY), plain]))))
+        sure = [one for one in found if one.is_read]
+        if not sure:
             return found
-        more = self._at_scale(clear, _SECOND, _SMALL_TILE)
-        image = Box(0, 0, *clear.shape)
-        known = [one.with_margin(image) for one in found if one.is_read]
+        smooth = _differences(cv2.GaussianBlur(grey, (0, 0), _SMOOTH_PX))
+        more = self._at_scale(np.dstack([plain, clear, _stretched(smooth, _SOME)]), _SECOND)
+        known = [one.with_margin(Box(0, 0, *grey.shape)) for one in sure]
         return found + self._read(clear, [one for one in more if not any(one.box.within(box) for box in known)])
 
-    def _patches(self, clear: Grey) -> Iterator[_Patch]:
-        yield from self._at_scale(clear, _ENLARGED, _TILE)
-        longest = max(clear.shape)
+    def _patches(self, colours: Colours) -> Iterator[_Patch]:
+        yield from self._at_scale(colours, _ENLARGED)
+        longest = max(colours.shape)
         if longest * _ENLARGED > 2 * _SMALL_SIDE:
-            yield from self._at_scale(clear, _SMALL_SIDE / longest, _TILE)
+            yield from self._at_scale(colours, _SMALL_SIDE / longest)
 
-    def _at_scale(self, clear: Grey, scale: float, tile_side: int) -> Iterator[_Patch]:
-        framed = np.pad(clear, _BORDER, mode="edge")
+    def _at_scale(self, colours: Colours, scale: float) -> Iterator[_Patch]:
+        framed = cv2.copyMakeBorder(colours, _BORDER, _BORDER, _BORDER, _BORDER, cv2.BORDER_REPLICATE)
         kind = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
         scaled = cv2.resize(framed, None, fx=scale, fy=scale, interpolation=kind)
-        text = np.zeros(scaled.shape, np.uint8)
-        for rows in _spans(scaled.shape[0], tile_side):
-            for columns in _spans(scaled.shape[1], tile_side):
+        text = np.zeros(scaled.shape[:2], np.uint8)
+        for rows in _spans(scaled.shape[0], _TILE):
+            for columns in _spans(scaled.shape[1], _TILE):
                 tile = scaled[rows, columns]
-                if tile.max() > tile.min():
+                if (tile != tile[0, 0]).any():
                     np.maximum(text[rows, columns], self._map(tile), out=text[rows, columns])
-        moved = (_moved(patch, scale, clear.shape) for patch in _patches_of(text))
+        moved = (_moved(patch, scale, colours.shape) for patch in _patches_of(text))
         # What was found in the border isn't in the picture.
         yield from (patch for patch in moved if not patch.box.is_empty)
 
-    def _map(self, tile: Grey) -> Grey:
-        rows, columns = tile.shape
+    def _map(self, tile: Colours) -> Grey:
+        rows, columns = tile.shape[:2]
         tile = cv2.copyMakeBorder(tile, 0, -rows % _STEP, 0, -columns % _STEP, cv2.BORDER_REPLICATE)
-        plane = tile.astype(np.float32) / 255
-        batch = np.stack([(plane - mean) / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)])
+        planes = zip(cv2.split(tile), _MEAN, _DEVIATION, strict=True)
+        batch = np.stack([(plane.astype(np.float32) / 255 - mean) / deviation for plane, mean, deviation in planes])
         found = self._finder.run(batch[None])[0, 0, :rows, :columns]
         return np.asarray(np.rint(found * 255), np.uint8)
 
@@ -177,13 +188,20 @@ def _is_like(height: int, heights: list[int]) -> bool:
     return any(_LEAST_LIKE * one <= height <= _MOST_LIKE * one for one in heights)
 
 
-def _stretched(grey: Grey) -> Grey:
-    """Show each pixel by how it differs from what is around it."""
+def _differences(grey: Grey) -> Grey:
+    """Give how each pixel differs from what is around it; 1 is typical there."""
     plane = grey.astype(np.float32)
     difference = plane - cv2.GaussianBlur(plane, (0, 0), _NEAR_PX)
     typical = np.sqrt(cv2.GaussianBlur(difference * difference, (0, 0), _AROUND_PX))
-    stretched = 128 + difference / np.maximum(typical, _LEAST_DIFFERENCE) * _STRETCHED
-    return np.clip(stretched, 0, 255).astype(np.uint8)
+    return np.asarray(difference / np.maximum(typical, _LEAST_DIFFERENCE))
+
+
+def _stretched(differences: Grey, shades: float) -> Grey:
+    return _eight_bits(128 + differences * shades)
+
+
+def _eight_bits(plane: Grey) -> Grey:
+    return np.clip(plane, 0, 255).astype(np.uint8)
 
 
 def _spans(length: int, longest: int) -> list[slice]:

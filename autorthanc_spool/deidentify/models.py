@@ -1,7 +1,8 @@
 """The two networks that find and read text: PP-OCRv6 (small), as rapidocr's wheel brings them, run by onnxruntime.
 
 Nothing is fetched: a model whose digest isn't the one that was measured counts as missing. Each runs in one thread,
-as there is a process for each core, and gives its memory back after each run.
+as there is a process for each core. The one that finds keeps its memory from run to run, as its pictures are of a few
+sizes at most and a fresh one costs a fifth of its time; the one that reads gives it back, as lines are of any length.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def check() -> None:
 class Network:
     """A network of one input and one output."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, keeps_memory: bool) -> None:
         """Load it. Raises DetectorMissing."""
         import onnxruntime
 
@@ -51,7 +52,7 @@ class Network:
             raise DetectorMissing(f"rapidocr's {name} is not the model that was measured; install the extra again")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
+        options.enable_cpu_mem_arena = keeps_memory
         # 3: errors. It warns of its own optimisations.
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -68,12 +69,12 @@ class Network:
 
 def finder() -> Network:
     """Load the network that finds text. Raises DetectorMissing."""
-    return Network(_FINDS_TEXT)
+    return Network(_FINDS_TEXT, keeps_memory=True)
 
 
 def reader() -> tuple[Network, list[str]]:
     """Load the network that reads a line, and the characters that its classes are. Raises DetectorMissing."""
-    network = Network(_READS_TEXT)
+    network = Network(_READS_TEXT, keeps_memory=False)
     return network, [_NOTHING, *network.named("character").splitlines(), " "]
 
 

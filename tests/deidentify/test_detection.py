@@ -166,6 +166,16 @@ def test_coloured_text_is_found(detector: Detector, page: pages.Page) -> None:
     assert len(reading.readable(page, "\n".join(texts))) == len(page.items)
 
 
+# Pages on which a look at one stretched picture finds nothing: text of 6 and 8 pixels in noise and grain.
+@pytest.mark.parametrize("seed", [57, 184, 398, 507])
+def test_small_text_in_noise_is_found(seed: int) -> None:
+    one = pages.page(seed)
+    assert one.size_px <= 8
+    _, data = made(pages.dataset(one), BLACKOUT)
+    shown = reading.picture(data)
+    assert all((shown[item.rows, item.columns][item.ink] == 0).mean() >= 0.95 for item in one.items)
+
+
 def test_a_large_picture_is_looked_at_in_tiles(detector: Detector) -> None:
     page = pages.page(8, size_px=12, contrast=10.0, background="black", rotated=False)
     shown = np.zeros((1500, 1700), np.uint8)
