@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,7 +97,6 @@ def test_what_is_known_of_orthanc_and_damaged_is_a_trouble_until_it_is_fixed(
         own_site.orthanc.wait_stable(f"/studies/{study}")
         own_site.touch(study)
         own_site.wait_published("trial", 2)
-        time.sleep(3)
         (processor,) = json.loads(own_site.run("status", "--json").stdout)["processors"]
         assert [one["what"] for one in processor["troubles"]] == ["reconciliation"]
         damaged.write_bytes(before) if before else damaged.unlink()
