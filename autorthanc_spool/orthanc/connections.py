@@ -54,6 +54,8 @@ class FileConnections:
             closing = returning.enter_context(ExitStack())
             closing.callback(connection.close)
             response = self._asked(connection, path)
+            # Where the server says that the connection ends with it, that one no longer closes it.
+            closing.callback(response.close)
             yield response
             if response.isclosed():
                 closing.pop_all()

@@ -147,6 +147,17 @@ def test_no_connection_is_lost_by_transfers_that_fail(orthanc: OrthancServer, tr
         assert sum(map(len, Transfer(connection, instance))) == instance.file_size_bytes
 
 
+def test_an_answer_that_was_left_unread_is_closed_where_its_connection_ends_with_it(orthanc: OrthancServer) -> None:
+    study = orthanc.upload(datasets.make_instance(size=600))
+    with Proxy(orthanc.http_port) as proxy:
+        connection = client.Orthanc(proxy.url, "orthanc", None)
+        instance = first_instance(connection, study)
+        proxy.add(Fault("/attachments/", answer=status(500)))
+        with connection.open(instance) as response:
+            assert response.headers["Connection"] == "close"
+        assert response.isclosed()
+
+
 def test_whoever_waits_for_a_silent_orthanc_hears_it_each_time_it_is_asked_again(
     orthanc: OrthancServer, caplog: pytest.LogCaptureFixture
 ) -> None:
