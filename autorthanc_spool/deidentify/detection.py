@@ -53,11 +53,10 @@ def look(
             if identity.is_shown_by(one.text for one in detector.found(part)):
                 raise Unclear(SHOWS_PATIENT)
         return [boxes]
-    found = {
-        box.moved(place.top, place.left)
-        for part, place in _parts(frames, buffer, boxes)
-        for box, _ in detector.boxes_of_text(part)
-    }
+    found: set[Box] = set()
+    for part, place in _parts(frames, buffer, boxes):
+        texts = detector.boxes_of_text(part, has_text=bool(found))
+        found.update(box.moved(place.top, place.left) for box, _ in texts)
     return [(*boxes, *sorted(box for box in found if not any(box.within(one) for one in boxes)))]
 
 

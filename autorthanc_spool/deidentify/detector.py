@@ -105,11 +105,14 @@ class Detector:
         self._finder = models.finder()
         self._reader, self._characters = models.reader()
 
-    def boxes_of_text(self, frame: Grey) -> list[tuple[Box, str]]:
-        """Give the box of each text in a picture of 8 bits, H×W or H×W×3, with a margin, and what is written in it."""
+    def boxes_of_text(self, frame: Grey, *, has_text: bool = False) -> list[tuple[Box, str]]:
+        """Give the box of each text in a picture of 8 bits, H×W or H×W×3, with a margin, and what is written in it.
+
+        `has_text` says that text was found in another frame of the image: what is read less surely counts then.
+        """
         found = self.found(frame)
         sure = [one for one in found if one.is_read]
-        if not any(one.confidence >= _ONCE_CONFIDENCE for one in sure):
+        if not has_text and not any(one.confidence >= _ONCE_CONFIDENCE for one in sure):
             return []
         heights = [one.height for one in sure]
         like = (one for one in found if not one.is_read and _is_like(one.height, heights))
