@@ -15,6 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from watchdog import events
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
 from autorthanc_spool.core.pulse import Pulse, no_pulse
@@ -27,8 +28,12 @@ log = logging.getLogger(__name__)
 # Whoever waits for longer than this says in between that it is waiting.
 BEAT_S = 5.0
 
-# What somebody reads is not news; without this list, our own scans would ring.
-_SILENT = {"opened", "closed_no_write"}
+# All but what somebody reads, which our own scans do: the kernel isn't even asked for that.
+_NEWS: list[type[FileSystemEvent]] = [
+    events.DirAttribEvent, events.DirCreatedEvent, events.DirDeletedEvent, events.DirModifiedEvent,
+    events.DirMovedEvent, events.FileAttribEvent, events.FileClosedEvent, events.FileCreatedEvent,
+    events.FileDeletedEvent, events.FileModifiedEvent, events.FileMovedEvent,
+]  # fmt: skip
 
 
 class Doorbell(FileSystemEventHandler):
@@ -46,9 +51,9 @@ class Doorbell(FileSystemEventHandler):
         self._watched: dict[Path, tuple[int, int]] = {}
         self._is_deaf = False
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
+    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - nothing is read from it
         """Ring, whatever it is."""
-        if event.event_type not in _SILENT and self._rings.empty():
+        if self._rings.empty():
             self.ring()
 
     def ring(self) -> None:
@@ -106,7 +111,7 @@ class Doorbell(FileSystemEventHandler):
             self._observer = PollingObserver(timeout=self._polling_s) if self._polling_s else Observer()
             for directory, identity in present.items():
                 if identity != _NOWHERE:
-                    self._observer.schedule(self, str(directory), recursive=False)
+                    self._observer.schedule(self, str(directory), recursive=False, event_filter=_NEWS)
             self._observer.start()
         except OSError as error:
             self._give_up(error)
