@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool.commands.options import examples, uid_of, with_settings
+from autorthanc_spool.commands.options import Place, examples, uid_of, with_settings
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.settings import Settings
 from autorthanc_spool.spool import audit_key, audit_search
@@ -19,7 +19,7 @@ _EXAMPLES = examples(
 
 @click.command("audit", epilog=_EXAMPLES)
 @click.option("--study", "study_uid", required=True, metavar="UID", help="The StudyInstanceUID, as Orthanc has it.")
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=Place(path_type=Path, exists=True, dir_okay=False))
 @with_settings
 def command(settings: Settings, study_uid: str, files: tuple[Path, ...]) -> None:
     """Print the audit log's lines of a study: from the log and what logrotate made of it, or from some files."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from autorthanc_spool.actions import WORDS
-from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.commands.options import Place, examples, with_settings
 from autorthanc_spool.commands.views import describe
 from autorthanc_spool.core.counted import agreeing, counted
 from autorthanc_spool.core.errors import (
@@ -38,7 +38,7 @@ _EXAMPLES = examples(
 
 
 @click.command("check", epilog=_EXAMPLES)
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=Place(path_type=Path))
 @with_settings
 def command(settings: Settings, files: tuple[Path, ...]) -> None:
     """Check settings, folders, ports and rules, or some rule files alone: every problem with its place."""

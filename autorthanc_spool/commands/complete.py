@@ -62,8 +62,9 @@ def _fitting(found: dict[str, Note], incomplete: str) -> Iterable[tuple[str, Not
 
 def _names(context: click.Context, state: State) -> list[str]:
     folder = _settings_path(context, "spool") / state
-    folders = sorted(folder.glob("????-??-??"), reverse=True) if state is State.DONE else [folder]
-    names = [name for place in folders for name in os.listdir(place)]  # noqa: PTH208 - names are enough
+    # The newest records first; what lies beside their days was moved there by a person.
+    days = sorted((path for path in folder.glob("????-??-??") if path.is_dir()), reverse=True)
+    names = [name for place in (*days, folder) for name in os.listdir(place)]  # noqa: PTH208 - names are enough
     return sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from autorthanc_spool.actions import describe
-from autorthanc_spool.commands.options import examples, resource_id_of, with_settings
+from autorthanc_spool.commands.options import Place, examples, resource_id_of, with_settings
 from autorthanc_spool.commands.views import echo_json
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Level, resource_key
 from autorthanc_spool.core.errors import UsageError
@@ -42,7 +42,7 @@ _EXAMPLES = examples(
 @click.command("explain", epilog=_EXAMPLES)
 @click.argument("what", metavar="study|series|file", type=click.Choice([*map(str, Level), _FILE], case_sensitive=False))
 @click.argument("names", metavar="ID|PATH...", nargs=-1, required=True)
-@click.option("--rule", "draft", metavar="FILE", type=click.Path(path_type=Path), help="Try this rule file alone.")
+@click.option("--rule", "draft", metavar="FILE", type=Place(path_type=Path), help="Try this rule file alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a rule and line.")
 @with_settings
 def command(settings: Settings, what: str, names: tuple[str, ...], draft: Path | None, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool.commands.options import examples
+from autorthanc_spool.commands.options import Place, examples
 from autorthanc_spool.core.errors import SettingsError
 from autorthanc_spool.run import access
 from autorthanc_spool.settings import load_settings
@@ -22,7 +22,7 @@ _EXAMPLES = examples(
 
 
 @click.command("init", epilog=_EXAMPLES)
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=Place(path_type=Path))
 @click.option("--upgrade", "is_upgrade", is_flag=True, help="Bring what was laid out there to this version.")
 def command(directory: Path, is_upgrade: bool) -> None:
     """Lay out a site in DIR: Compose file, units, Lua script, examples, .env."""

@@ -55,6 +55,18 @@ class Seconds(click.FloatRange):
         return found
 
 
+class Place(click.Path):
+    """A file or a folder that is named: nothing isn't the working directory, but a variable that a script lacks."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a path."""
+        if not os.fspath(value):
+            self.fail(
+                "it is empty; is a variable of the shell not set? A dot is the folder that you are in", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
 def examples(*calls: tuple[str, str]) -> str:
     """Write the end of a command's help: calls of the program, each with what it is for."""
     lines = [f"  autorthanc-spool {call}\n      {purpose}" for call, purpose in calls]
@@ -64,11 +76,13 @@ def examples(*calls: tuple[str, str]) -> str:
 def with_settings(command: Command) -> Command:
     """Give a command the options that set variables, and call it with the settings."""
 
-    @click.option("--site", metavar="DIR", help="The folder that holds the .env (AUTORTHANC_SITE; default: here).")
+    @click.option(
+        "--site", metavar="DIR", type=Place(), help="The folder that holds the .env (AUTORTHANC_SITE; default: here)."
+    )
     @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Set a variable of the .env file.")
-    @click.option("--spool", metavar="DIR", help="The spool (AUTORTHANC_SPOOL_PATH).")
-    @click.option("--rules", metavar="DIR", help="The rules (ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH).")
-    @click.option("--output", metavar="DIR", help="The output (ORTHANC_AUTOMATION_STORAGE_PATH).")
+    @click.option("--spool", metavar="DIR", type=Place(), help="The spool (AUTORTHANC_SPOOL_PATH).")
+    @click.option("--rules", metavar="DIR", type=Place(), help="The rules (ORTHANC_AUTOMATION_JSON_SCRIPTS_PATH).")
+    @click.option("--output", metavar="DIR", type=Place(), help="The output (ORTHANC_AUTOMATION_STORAGE_PATH).")
     @click.option("--orthanc-url", metavar="URL", help="Orthanc's web address (ORTHANC_URL).")
     @wraps(command)
     def wrapped(**arguments: Any) -> int | None:

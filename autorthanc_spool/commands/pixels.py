@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.commands.options import Place, examples, with_settings
 from autorthanc_spool.core.errors import PixelRegionsInvalid, SpoolError, UsageError
 from autorthanc_spool.deidentify.codecs import INSTALL
 from autorthanc_spool.deidentify.errors import DeidentificationError
@@ -25,14 +25,14 @@ _EXAMPLES = examples(
 
 
 @click.command("pixels", epilog=_EXAMPLES)
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where the PNGs go.")
-@click.option("--rule", "draft", metavar="FILE", type=click.Path(path_type=Path), help="Take the options of this rule.")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=Place(path_type=Path))
+@click.option("--out", required=True, metavar="DIR", type=Place(path_type=Path), help="Where the PNGs go.")
+@click.option("--rule", "draft", metavar="FILE", type=Place(path_type=Path), help="Take the options of this rule.")
 @click.option(
     "--regions",
     multiple=True,
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=Place(path_type=Path),
     help="Try this file of pixel_regions/ in place of those in the folder of rules; it needn't be active.",
 )
 @with_settings

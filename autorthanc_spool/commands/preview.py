@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.commands.options import Place, examples, with_settings
 from autorthanc_spool.commands.pixels import missing
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Level
 from autorthanc_spool.core.errors import ResourceMissing, UsageError
@@ -49,7 +49,7 @@ class _Series:
 @click.command("preview", epilog=_EXAMPLES)
 @click.argument("rule_name", metavar="RULE")
 @click.argument("what", metavar="ID|PATH...", nargs=-1, required=True)
-@click.option("--html", "page", metavar="FILE", type=click.Path(path_type=Path), help="Write a page, with all images.")
+@click.option("--html", "page", metavar="FILE", type=Place(path_type=Path), help="Write a page, with all images.")
 @click.option("--changed", is_flag=True, help="Leave out attributes that stay as they are.")
 @with_settings
 def command(settings: Settings, rule_name: str, what: tuple[str, ...], page: Path | None, changed: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.commands.options import Place, examples, with_settings
 from autorthanc_spool.run import access, wiring
 from autorthanc_spool.run import reidentify as reidentification
 from autorthanc_spool.settings import Settings
@@ -22,7 +22,7 @@ _EXAMPLES = examples(
 @click.option("--rule", "rule_name", required=True, metavar="RULE", help="The rule that gave the pseudonym.")
 @click.option(
     "--candidates",
-    type=click.Path(path_type=Path),
+    type=Place(path_type=Path),
     metavar="FILE",
     help="Look among these patients instead of those in Orthanc: one PatientID a line, an issuer after a tab.",
 )

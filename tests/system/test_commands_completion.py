@@ -62,6 +62,14 @@ def test_bash_completes(busy: Site, words: list[str], found: list[str]) -> None:
     assert completed(busy, *words) == found
 
 
+def test_what_lies_in_done_beside_its_days_is_completed_and_is_in_nobodys_way(busy: Site) -> None:
+    (day,) = (busy.spool / "done").glob("????-??-??")
+    (marker,) = day.iterdir()
+    (busy.spool / "done" / "2026-13-99").write_text("named like a day")
+    marker.rename(busy.spool / "done" / marker.name)
+    assert completed(busy, "show", resource_id(2)[:8]) == [resource_id(2)]
+
+
 def test_another_site_is_completed_by_its_option(busy: Site, tmp_path: Path) -> None:
     elsewhere = Site(tmp_path / "elsewhere", busy.orthanc, has_spool=False)
     assert completed(elsewhere, "show", "2026") == []

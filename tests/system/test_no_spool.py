@@ -108,3 +108,19 @@ def test_a_site_below_the_home_of_nobody_is_said(site: Site) -> None:
     said = site.run("status", "--site", "~nosuchuser/site", expect=2).stderr
     assert "--site ~nosuchuser/site: there is no such folder" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["init", ""], ["init", "--upgrade", ""], ["status", "--site", ""], ["status", "--spool", ""], ["check", ""],
+        ["check", "--rules", ""], ["run", "--once", "--output", ""], ["pixels", "a.dcm", "--out", ""],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_empty_path_is_refused_before_anything_is_done(site: Site, arguments: list[str]) -> None:
+    site.has_spool = False
+    before = sorted(path.name for path in site.root.iterdir())
+    said = site.run(*arguments, expect=2).stderr
+    assert "it is empty; is a variable of the shell not set?" in said
+    assert sorted(path.name for path in site.root.iterdir()) == before
