@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from pathlib import Path
@@ -42,10 +42,21 @@ class Pool:
     def __init__(self, size: int, pulse: Pulse | None = None) -> None:
         self.size = size
         self._pulse = pulse or no_pulse()
-        self._lock = threading.Lock()
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(size):
             self._idle.put(None)
+
+    def prepare(self, files: int, *, decodes: bool) -> None:
+        """Start as many workers as so many files will need: beside one another, and while the first file is fetched."""
+        free: list[_Worker | None] = []
+        with suppress(queue.Empty):
+            while len(free) < min(files, self.size):
+                free.append(self._idle.get_nowait())
+        for worker in reversed(free):
+            with suppress(OSError):
+                # What hinders it is said when the worker is needed.
+                worker = worker or _Worker(decodes=decodes)
+            self._idle.put(worker)
 
     def deidentify(self, recipe: Recipe, descriptor: int) -> Deidentified | Held:
         """De-identify the file that is open as `descriptor`.
@@ -93,10 +104,11 @@ class Pool:
 
     def close(self) -> None:
         """End all workers; none may be at work."""
-        for _ in range(self.size):
-            worker = self._idle.get()
-            if worker:
-                worker.end()
+        workers = [worker for _ in range(self.size) if (worker := self._idle.get())]
+        for worker in workers:
+            worker.dismiss()
+        for worker in workers:
+            worker.end()
         for _ in range(self.size):
             self._idle.put(None)
 
@@ -107,14 +119,14 @@ class _Worker:
     def __init__(self, *, decodes: bool) -> None:
         self.decodes = decodes
         ours, theirs = socket.socketpair()
-        with theirs:
+        with ours, theirs:
             self._process = subprocess.Popen(
                 # -P: what lies in the working directory, an old copy of this package perhaps, is not our code.
                 [sys.executable, "-P", "-m", _PROCESS, str(theirs.fileno()), *(["pixels"] if decodes else [])],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
-        self._connection = Connection(ours.detach())
+            self._connection = Connection(ours.detach())
         self._recipe: Recipe | None = None
 
     def ask(self, asked: Recipe | Made, descriptor: int, pulse: Pulse) -> Deidentified | Held | bytes | Exception:
@@ -136,9 +148,13 @@ class _Worker:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text()
         return fields.rpartition(")")[2].split()[11:13]
 
+    def dismiss(self) -> None:
+        """Ask the process to end."""
+        self._connection.close()
+
     def end(self) -> int:
         """End the process, and give its exit code, or the signal that ended it as a negative number."""
-        self._connection.close()
+        self.dismiss()
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
