@@ -3,7 +3,7 @@
 A network for photographs looks for text in pictures that were made for it: what is faint is stretched to what is around
 it, small letters are enlarged, large pictures are cut into tiles that overlap. As it looks at three colours and the
 picture has one, each colour shows the picture in another way. What it finds is then read, and counts if letters or
-digits come out: the edges of bones are often taken for text, and rarely say anything.
+digits come out, or if it looks like a line of text: the edges of bones are often taken for text, and do neither.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ _AROUND_CORE = 0.8
 _LEAST_READ, _LEAST_CONFIDENCE = 3, 0.5
 _ONCE_CONFIDENCE = 0.6
 _LEAST_LIKE, _MOST_LIKE = 0.5, 2.0
+# What the finder is as sure of, what is so much longer than high, and no higher than this share of the picture or than
+# so many pixels, is a line of text, whatever is read: the finder knows any script, the reader the letters of a few.
+_LINE_SCORE, _LINE_LENGTH, _LINE_SHARE, _LINE_PX = 0.9, 1.8, 0.2, 48
 # The first and the last letters are often left out: a margin along a line and across it, in heights of the line.
 _ALONG, _ACROSS = 1.2, 0.25
 
@@ -76,6 +79,12 @@ class Found(NamedTuple):
     def is_read(self) -> bool:
         """Whether letters or digits were read, so that it is text."""
         return self.confidence >= _LEAST_CONFIDENCE and sum(map(str.isalnum, self.text)) >= _LEAST_READ
+
+    def is_line(self, image: Box) -> bool:
+        """Whether it looks like a line of text of this image, whatever is read there."""
+        length = max(self.box.rows, self.box.columns)
+        highest = max(_LINE_SHARE * min(image.rows, image.columns), _LINE_PX)
+        return self.score >= _LINE_SCORE and length >= _LINE_LENGTH * self.height and self.height <= highest
 
     @property
     def height(self) -> int:
@@ -110,13 +119,13 @@ class Detector:
 
         `has_text` says that text was found in another frame of the image: what is read less surely counts then.
         """
-        found = self.found(frame)
-        sure = [one for one in found if one.is_read]
-        if not has_text and not any(one.confidence >= _ONCE_CONFIDENCE for one in sure):
+        found, image = self.found(frame), Box(0, 0, *frame.shape[:2])
+        sure = [one for one in found if one.is_read or one.is_line(image)]
+        if not has_text and not any(one.confidence >= _ONCE_CONFIDENCE or one.is_line(image) for one in sure):
             return []
         heights = [one.height for one in sure]
-        like = (one for one in found if not one.is_read and _is_like(one.height, heights))
-        return [(one.with_margin(Box(0, 0, *frame.shape[:2])), one.text) for one in (*sure, *like)]
+        like = (one for one in found if one not in sure and _is_like(one.height, heights))
+        return [(one.with_margin(image), one.text) for one in (*sure, *like)]
 
     def found(self, frame: Grey) -> list[Found]:
         """Give all that looks like text."""
@@ -126,12 +135,13 @@ class Detector:
         plain, differences = _eight_bits(grey), _differences(grey)
         clear = _stretched(differences, _FEW)
         found = self._read(clear, list(self._patches(np.dstack([clear, _stretched(differences, _MANY), plain]))))
-        sure = [one for one in found if one.is_read]
+        image = Box(0, 0, *grey.shape)
+        sure = [one for one in found if one.is_read or one.is_line(image)]
         if not sure:
             return found
         smooth = _differences(cv2.GaussianBlur(grey, (0, 0), _SMOOTH_PX))
         more = self._at_scale(np.dstack([plain, clear, _stretched(smooth, _SOME)]), _SECOND)
-        known = [one.with_margin(Box(0, 0, *grey.shape)) for one in sure]
+        known = [one.with_margin(image) for one in sure]
         return found + self._read(clear, [one for one in more if not any(one.box.within(box) for box in known)])
 
     def _patches(self, colours: Colours) -> Iterator[_Patch]:

@@ -22,6 +22,10 @@ _DIGESTS = {
 }
 _NEEDED = ("cv2", "numpy", "onnxruntime", "rapidocr")
 
+# The scripts that the reader was trained with and reads well, as Unicode names their letters; signs that belong to no
+# script are called MODIFIER.
+SCRIPTS = ("LATIN", "CJK", "HIRAGANA", "KATAKANA", "MODIFIER")
+
 # The first class of the reader is "none of them"; after those that it names comes the space.
 _NOTHING = ""
 

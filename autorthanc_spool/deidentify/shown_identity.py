@@ -9,6 +9,7 @@ with the month's name. Words of the field (HEAD, SIEMENS) alone don't count. Who
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 
@@ -56,6 +57,11 @@ class Identity:
     def is_shown_by(self, texts: Iterable[str]) -> bool:
         """Whether one of the texts shows any of it."""
         return any(self._is_shown_by(one) for one in texts)
+
+    def is_written_in(self, scripts: tuple[str, ...]) -> bool:
+        """Whether all letters of the names are of these scripts, as Unicode names them."""
+        letters = {letter for name in self._names for words in name for word in words for letter in word}
+        return all(unicodedata.name(one, "").startswith(scripts) for one in letters if one.isalpha())
 
     def _is_shown_by(self, shown: str) -> bool:
         words = nearly.written_alike(shown)

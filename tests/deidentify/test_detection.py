@@ -4,17 +4,19 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 import autorthanc_spool
 from autorthanc_spool.core.errors import DetectorMissing, Fate
 from autorthanc_spool.deidentify.boxes import Box
-from autorthanc_spool.deidentify.detection import SHOWS_PATIENT, SOURCE
+from autorthanc_spool.deidentify.detection import CANT_BE_READ, SHOWS_PATIENT, SOURCE
 from autorthanc_spool.deidentify.detector import Detector, Found
 from autorthanc_spool.deidentify.file import Deidentified, Deidentifier, Held
 from autorthanc_spool.deidentify.profile import Profile
@@ -176,10 +178,54 @@ def test_small_text_in_noise_is_found(seed: int) -> None:
     assert all((shown[item.rows, item.columns][item.ink] == 0).mean() >= 0.95 for item in one.items)
 
 
+# Names, drawn by a font of Debian's packages, in scripts that the reader wasn't trained with.
+SCRIPTS = {
+    "cyrillic": ("Смирнова Ольга", "Смирнова^Ольга"),
+    "greek": ("Γεωργίου Νίκος", "Γεωργίου^Νίκος"),
+    "armenian": ("Անի Հակոբյան", "Հակոբյան^Անի"),
+    "arabic": ("فاطمة الزهراء", "الزهراء^فاطمة"),
+}
+
+
+def written_in(script: str, name: str) -> tuple[bytes, Any]:
+    text, _ = SCRIPTS[script]
+    font = ImageFont.truetype(str(pages.FOLDER_OF_FONTS / pages.FONTS[0]), 22)
+    image = Image.new("L", (320, 320), 20)
+    ImageDraw.Draw(image).text((30, 40), text, font=font, fill=220)
+    stored = np.asarray(image)
+    one = pages.clean(0, "black")
+    shown = replace(one, stored=stored, bits=8, photometric="MONOCHROME2", window=None)
+    return pages.dataset(shown, PatientName=name, SpecificCharacterSet="ISO_IR 192"), stored > 120
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_line_of_any_script_is_blacked_out(script: str) -> None:
+    data, ink = written_in(script, "DOE^JANE")
+    _, after = made(data, BLACKOUT)
+    assert (reading.picture(after)[ink] == 0).all()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_who_is_named_in_a_script_that_cant_be_read_is_withheld_where_there_is_text(script: str) -> None:
+    data, _ = written_in(script, SCRIPTS[script][1])
+    held = deidentified(data, CHECK)
+    assert isinstance(held, Held)
+    assert held.reason == CANT_BE_READ
+
+
+def test_who_is_named_in_a_script_that_cant_be_read_leaves_where_there_is_none(page: pages.Page) -> None:
+    named = {"PatientName": "Смирнова^Ольга", "SpecificCharacterSet": "ISO_IR 192"}
+    assert isinstance(deidentified(pages.dataset(pages.clean(2, "real MR"), **named), CHECK), Deidentified)
+    # Nor does text hinder it that is read surely, and is another's.
+    others = {"PatientID": "55120077", "AccessionNumber": "X9120", "PatientBirthDate": ""}
+    others |= {"StudyDate": "19990105", "SeriesDate": "19990105"}
+    assert isinstance(deidentified(pages.dataset(page, **named, **others), CHECK), Deidentified)
+
+
 def test_what_is_read_less_surely_counts_where_there_is_other_text(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unsure = Found(Box(10, 10, 20, 60), 0.9, "MUELLER", 0.55)
+    unsure = Found(Box(10, 10, 20, 60), 0.8, "MUELLER", 0.55)
     monkeypatch.setattr(detector, "found", lambda _: [unsure])
     frame = np.zeros((100, 100), np.uint8)
     assert detector.boxes_of_text(frame) == []

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.helpers import datasets
 
-_FONTS = Path("/usr/share/fonts/truetype")
+FOLDER_OF_FONTS = Path("/usr/share/fonts/truetype")
 # From Debian's fonts-dejavu-core, fonts-liberation, fonts-freefont-ttf and fonts-noto-core.
 FONTS = (
     *("dejavu/DejaVuSans.ttf", "dejavu/DejaVuSans-Bold.ttf", "dejavu/DejaVuSansMono.ttf", "dejavu/DejaVuSerif.ttf"),
@@ -304,7 +304,7 @@ def _day(day: date, dice: numpy.random.Generator) -> str:
 def _write(
     grey: numpy.ndarray[Any, Any], person: Person, size: int, ratio: float, turned: bool, dice: numpy.random.Generator
 ) -> tuple[Item, ...]:
-    font = ImageFont.truetype(str(_FONTS / str(dice.choice(FONTS))), size)
+    font = ImageFont.truetype(str(FOLDER_OF_FONTS / str(dice.choice(FONTS))), size)
     is_soft = bool(dice.random() < 0.6)
     quarter = int(dice.choice([1, 3])) if turned else 0
     taken = numpy.zeros(grey.shape, bool)
