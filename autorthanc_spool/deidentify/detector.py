@@ -50,6 +50,8 @@ _TEXT_PIXEL, _TEXT_PATCH = 0.3, 0.5
 _LEAST_SIDE = 2
 # The map has the core of each line; a line is wider by this share of its core's height on each side.
 _AROUND_CORE = 0.8
+# What lies within so many degrees of level or upright is read as it is.
+_LEVEL = 9.0
 
 # A text counts that is read with so many letters or digits, and so surely. What is as high counts too: where there is
 # one text, there are more. Nothing counts where not even one was read more surely: edges rarely are.
@@ -67,6 +69,20 @@ _LONGEST_LINE = 48 * 40
 _READ_AT_ONCE = 4
 
 
+class Slanted(NamedTuple):
+    """A rectangle at a slope, around what lies neither level nor upright: its middle and sides in pixels; degrees."""
+
+    column: float
+    row: float
+    length: float
+    height: float
+    slope: float
+
+    def grown(self, margin: float) -> Slanted:
+        """Give one that is larger on all sides."""
+        return self._replace(length=self.length + 2 * margin, height=self.height + 2 * margin)
+
+
 class Found(NamedTuple):
     """A text: where it is, how sure the network is that it is one, what is read there, and how surely."""
 
@@ -74,6 +90,7 @@ class Found(NamedTuple):
     score: float
     text: str
     confidence: float
+    slanted: Slanted | None = None
 
     @property
     def is_read(self) -> bool:
@@ -82,19 +99,21 @@ class Found(NamedTuple):
 
     def is_line(self, image: Box) -> bool:
         """Whether it looks like a line of text of this image, whatever is read there."""
-        length = max(self.box.rows, self.box.columns)
+        length = self.slanted.length if self.slanted else max(self.box.rows, self.box.columns)
         highest = max(_LINE_SHARE * min(image.rows, image.columns), _LINE_PX)
         return self.score >= _LINE_SCORE and length >= _LINE_LENGTH * self.height and self.height <= highest
 
     @property
     def height(self) -> int:
         """How high its line is, in whatever direction it runs."""
-        return min(self.box.rows, self.box.columns)
+        return round(self.slanted.height) if self.slanted else min(self.box.rows, self.box.columns)
 
     def with_margin(self, image: Box) -> Box:
         """Give its box and all that may belong to its line, as far as it is in the image."""
         along, across = round(_ALONG * self.height) + 1, round(_ACROSS * self.height) + 1
         rows, columns = (across, along) if self.box.columns >= self.box.rows else (along, across)
+        if self.slanted:
+            rows = columns = along
         box = self.box
         return Box(box.top - rows, box.left - columns, box.bottom + rows, box.right + columns).clipped(image)
 
@@ -103,6 +122,7 @@ class Found(NamedTuple):
 class _Patch:
     box: Box
     score: float
+    slanted: Slanted | None
 
 
 class Detector:
@@ -173,14 +193,14 @@ class Detector:
         return np.asarray(np.rint(found * 255), np.uint8)
 
     def _read(self, clear: Grey, patches: list[_Patch]) -> list[Found]:
-        lines = [(number, line) for number, patch in enumerate(patches) for line in _lines(clear, patch.box)]
+        lines = [(number, line) for number, patch in enumerate(patches) for line in _lines(clear, patch)]
         lines.sort(key=lambda one: one[1].shape[1])
         best: dict[int, tuple[str, float]] = {}
         for start in range(0, len(lines), _READ_AT_ONCE):
             some = lines[start : start + _READ_AT_ONCE]
             for (number, _), read in zip(some, self._read_lines([line for _, line in some]), strict=True):
                 best[number] = max(best.get(number, read), read, key=lambda one: one[1])
-        return [Found(patch.box, patch.score, *best[number]) for number, patch in enumerate(patches)]
+        return [Found(one.box, one.score, *best[number], one.slanted) for number, one in enumerate(patches)]
 
     def _read_lines(self, lines: list[Grey]) -> list[tuple[str, float]]:
         width = max(line.shape[1] for line in lines)
@@ -232,10 +252,25 @@ def _patches_of(text: Grey) -> Iterator[_Patch]:
         if min(width, height) < _LEAST_SIDE:
             continue
         place = slice(top, top + height), slice(left, left + width)
-        score = float(text[place][labels[place] == number].mean()) / 255
+        core = labels[place] == number
+        score = float(text[place][core].mean()) / 255
         if score >= _TEXT_PATCH:
-            around = round(_AROUND_CORE * min(width, height)) + 1
-            yield _Patch(Box(top - around, left - around, top + height + around, left + width + around), score)
+            slanted = _slanted(core, left, top)
+            around = round(_AROUND_CORE * (slanted.height if slanted else min(width, height))) + 1
+            box = Box(top - around, left - around, top + height + around, left + width + around)
+            yield _Patch(box, score, slanted and slanted.grown(around))
+
+
+def _slanted(core: Grey, left: int, top: int) -> Slanted | None:
+    """Give the rectangle around the core of a line, if it lies at a slope."""
+    (column, row), sides, slope = cv2.minAreaRect(cv2.findNonZero(core.astype(np.uint8)))
+    length, height = max(sides) + 1, min(sides) + 1
+    # That of the first side, which may be either; the same slope comes as several angles.
+    slope = (slope if sides[0] >= sides[1] else slope + 90) % 180
+    slope -= 180 if slope > 90 else 0
+    if length < _LINE_LENGTH * height or min(abs(slope), 90 - abs(slope)) < _LEVEL:
+        return None
+    return Slanted(left + column, top + row, length, height, slope)
 
 
 def _moved(patch: _Patch, scale: float, shape: tuple[int, ...]) -> _Patch:
@@ -243,16 +278,33 @@ def _moved(patch: _Patch, scale: float, shape: tuple[int, ...]) -> _Patch:
     box = patch.box
     top, left = (int(one / scale) - _BORDER - 1 for one in (box.top, box.left))
     bottom, right = (int(one / scale) - _BORDER + 2 for one in (box.bottom, box.right))
-    return _Patch(Box(top, left, bottom, right).clipped(Box(0, 0, shape[0], shape[1])), patch.score)
+    box = Box(top, left, bottom, right).clipped(Box(0, 0, shape[0], shape[1]))
+    if slanted := patch.slanted:
+        column, row, length, height = (one / scale for one in slanted[:4])
+        slanted = Slanted(column - _BORDER, row - _BORDER, length, height, slanted.slope)
+    return _Patch(box, patch.score, slanted)
 
 
-def _lines(clear: Grey, box: Box) -> Iterator[Grey]:
+def _lines(clear: Grey, patch: _Patch) -> Iterator[Grey]:
     """Cut out a line of text as the reader wants it; what is higher than wide is turned, either way."""
+    if patch.slanted:
+        cut = _levelled(clear, patch.slanted)
+        yield from (_of_height(np.rot90(cut, turns)) for turns in (0, 2))
+        return
+    box = patch.box
     cut = clear[box.top : box.bottom, box.left : box.right]
     if box.rows > 1.5 * box.columns:
         yield from (_of_height(np.rot90(cut, turns)) for turns in (1, 3))
     else:
         yield _of_height(cut)
+
+
+def _levelled(clear: Grey, slanted: Slanted) -> Grey:
+    """Cut out a rectangle that lies at a slope."""
+    turn = cv2.getRotationMatrix2D((slanted.column, slanted.row), slanted.slope, 1.0)
+    turn[:, 2] += np.array([slanted.length / 2 - slanted.column, slanted.height / 2 - slanted.row])
+    size = max(round(slanted.length), 1), max(round(slanted.height), 1)
+    return np.asarray(cv2.warpAffine(clear, turn, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _of_height(cut: Grey) -> Grey:

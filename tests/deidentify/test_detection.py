@@ -222,6 +222,23 @@ def test_who_is_named_in_a_script_that_cant_be_read_leaves_where_there_is_none(p
     assert isinstance(deidentified(pages.dataset(page, **named, **others), CHECK), Deidentified)
 
 
+@pytest.mark.parametrize("degrees", [-150, -70, -45, -12, 12, 30, 45, 70, 135, 170])
+def test_text_at_a_slope_is_found_and_read(detector: Detector, page: pages.Page, degrees: int) -> None:
+    words = Image.new("L", (320, 320))
+    font = ImageFont.truetype(str(pages.FOLDER_OF_FONTS / pages.FONTS[0]), 20)
+    name = f"{page.person.family} {page.person.given}"
+    ImageDraw.Draw(words).text((160, 160), name, font=font, fill=255, anchor="mm")
+    strokes = np.asarray(words.rotate(degrees, Image.Resampling.BICUBIC)) > 120
+    shown = np.where(strokes, 230, 25).astype(np.uint8)
+    black = np.zeros(shown.shape, bool)
+    for box, text in detector.boxes_of_text(shown):
+        black[box.top : box.bottom, box.left : box.right] = True
+        assert page.person.family.casefold() in text.casefold()
+    assert black[strokes].all()
+    # A box around a slope holds more than the text, but not all.
+    assert black.mean() < 0.6
+
+
 def test_what_is_read_less_surely_counts_where_there_is_other_text(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
