@@ -128,7 +128,8 @@ def _by_codec(data: bytes, syntax: str, layout: Layout) -> tuple[bytearray, dict
                 columns=layout.columns,
                 samples_per_pixel=layout.samples,
                 photometric_interpretation=layout.photometric,
-                planar_configuration=int(layout.is_planar),
+                # Whatever the header says of it: codecs give pixel by pixel, and those that don't say so.
+                planar_configuration=0,
                 bits_allocated=layout.allocated,
                 bits_stored=stored,
                 pixel_representation=int(layout.is_signed),
