@@ -87,13 +87,19 @@ class Frame:
 def with_least(frames: Frames, buffer: memoryview) -> Viewing:
     """How the image is shown, with the least sample of its first frame where nothing else says what is black."""
     layout, viewing = frames.layout, frames.viewing
-    is_known = not layout.is_signed or viewing.smallest is not None or viewing.centre is not None
+    has_window = viewing.end_of_window(is_upper=False) is not None
+    is_known = not layout.is_signed or viewing.smallest is not None or has_window
     if is_known or layout.photometric != "MONOCHROME2":
         return viewing
     samples = array({1: "b", 2: "h", 4: "i"}[layout.sample_bytes], bytes(frames.frame(0).stored(buffer)))
     if layout.sample_bytes > 1 and layout.is_big != (sys.byteorder == "big"):
         samples.byteswap()
-    return replace(viewing, smallest=min(samples))
+    if layout.stored == layout.allocated:
+        return replace(viewing, smallest=min(samples))
+    # Their sign may not be extended to the bits above.
+    shift, sign = max(layout.high + 1 - layout.stored, 0), 1 << layout.stored - 1
+    values = ((one >> shift) & (2 * sign - 1) for one in set(samples))
+    return replace(viewing, smallest=min(one - 2 * sign if one & sign else one for one in values))
 
 
 def cut(pieces: tuple[Piece, ...], start: int, stop: int) -> tuple[Piece, ...]:

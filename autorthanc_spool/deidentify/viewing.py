@@ -27,11 +27,12 @@ class Viewing:
     palette: Palette | None = None
 
     def end_of_window(self, *, is_upper: bool) -> float | None:
-        """The sample at an end of the window; None where there is no window."""
+        """The sample at an end of the window; None where there is no window, or none that can be computed with."""
         if self.centre is None or self.width is None:
             return None
         shown = self.centre + (0.5 if is_upper else -0.5) * self.width
-        return (shown - self.intercept) / self.slope
+        found = (shown - self.intercept) / self.slope
+        return found if math.isfinite(found) else None
 
 
 def viewing_of(facts: Facts) -> Viewing:

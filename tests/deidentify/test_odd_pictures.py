@@ -1,11 +1,13 @@
 """Images as some devices write them, not quite as the standard has it: black where it must be, the rest as it was."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
@@ -43,3 +45,35 @@ def test_how_colours_lie_is_what_the_codec_made_and_not_what_the_header_says(syn
     after = samples_of(data, picture)
     assert not after[:, :3].any()
     assert np.array_equal(after[:, 3:], picture.values()[:, 3:])
+
+
+GREY = Picture("MONOCHROME2", 16, 12, is_signed=True, frames=1, rows=10, columns=12)
+ROW = regions_file("row", BlackOut=[area(0, 0, 12, 1)])
+
+
+def black_of(data: Dataset, picture: Picture = GREY) -> int:
+    """The sample that the upper row became."""
+    made = samples_of(redacted(written(data), ROW)[1], picture)
+    (value,) = {*made[0, 0].flat}
+    return int(value)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"WindowCenter": "0", "WindowWidth": "1e308", "RescaleSlope": "1e-300"},
+        {"WindowCenter": "40"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_window_that_cannot_be_computed_with_counts_as_none(tags: dict[str, str], photometric: str) -> None:
+    data = replace(GREY, photometric=photometric).data_set()
+    for keyword, value in tags.items():
+        setattr(data, keyword, value)
+    assert black_of(data) == (GREY.values().min() if photometric == "MONOCHROME2" else 2047)
+
+
+def test_the_least_sample_is_found_where_its_sign_is_not_extended() -> None:
+    values = np.arange(-60, 60, dtype="<i2").reshape(1, 10, 12, 1)
+    assert black_of(GREY.data_set(values & 0xFFF)) == black_of(GREY.data_set(values)) == -60
