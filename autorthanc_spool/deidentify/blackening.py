@@ -102,7 +102,5 @@ def _darkest(layout: Layout, viewing: Viewing) -> int:
 
 
 def _stored(value: int, layout: Layout) -> bytes:
-    shift = max(layout.high + 1 - layout.stored, 0)
-    shift = shift if layout.high < layout.allocated else 0
     mask = (1 << layout.allocated) - 1
-    return ((value << shift) & mask).to_bytes(layout.sample_bytes, "big" if layout.is_big else "little")
+    return ((value << layout.shift) & mask).to_bytes(layout.sample_bytes, "big" if layout.is_big else "little")

@@ -97,8 +97,8 @@ def with_least(frames: Frames, buffer: memoryview) -> Viewing:
     if layout.stored == layout.allocated:
         return replace(viewing, smallest=min(samples))
     # Their sign may not be extended to the bits above.
-    shift, sign = max(layout.high + 1 - layout.stored, 0), 1 << layout.stored - 1
-    values = ((one >> shift) & (2 * sign - 1) for one in set(samples))
+    sign = 1 << layout.stored - 1
+    values = ((one >> layout.shift) & (2 * sign - 1) for one in set(samples))
     return replace(viewing, smallest=min(one - 2 * sign if one & sign else one for one in values))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from autorthanc_spool.deidentify.blackening import blacken, fills
 from autorthanc_spool.deidentify.boxes import Box
 from autorthanc_spool.deidentify.container import open_container
+from autorthanc_spool.deidentify.errors import Malformed
 from autorthanc_spool.deidentify.facts import Facts
 from autorthanc_spool.deidentify.frames import Frames, with_least
 from autorthanc_spool.deidentify.image import FLOATS, Image
@@ -81,6 +82,10 @@ def inspect(data: memoryview, options: AnonymiseOptions, files: Sequence[PixelRe
             return Inspection(f"{_told(decision, Redaction())}; no picture: {error}", decision.is_withheld)
         why = f"{decision.reason}; {error}" if decision.reason else str(error)
         return Inspection(f"withheld: {why}", True, (), frames, buffer)
+    except Malformed as error:
+        if not decision.is_withheld:
+            raise
+        return Inspection(f"{_told(decision, Redaction())}; no picture: {error}", is_withheld=True)
     return Inspection(_told(decision, redaction), decision.is_withheld, redaction.boxes, frames, buffer)
 
 

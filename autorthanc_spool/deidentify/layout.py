@@ -51,6 +51,11 @@ class Layout:
         return self.rows * self.columns * per_pixel * self.sample_bytes
 
     @property
+    def shift(self) -> int:
+        """The bits below the stored ones; none where HighBit can't be right."""
+        return max(self.high + 1 - self.stored, 0) if self.high < self.allocated else 0
+
+    @property
     def box(self) -> Box:
         """The whole image."""
         return Box(0, 0, self.rows, self.columns)

@@ -31,6 +31,10 @@ def _samples(stored: bytes | bytearray, layout: Layout) -> np.ndarray[Any, Any]:
     """Give the samples by row, column and colour, as numbers."""
     kind = "i" if layout.is_signed else "u"
     flat = np.frombuffer(bytes(stored), dtype=f"{'>' if layout.is_big else '<'}{kind}{layout.sample_bytes}")
+    if layout.shift:
+        flat = flat >> layout.shift
+    if layout.stored < layout.allocated:
+        flat = _without_unused_bits(flat, layout)
     rows, columns, samples = layout.rows, layout.columns, layout.samples
     if layout.is_subsampled:
         pairs = flat.reshape(rows, columns // 2, 4)
@@ -39,14 +43,12 @@ def _samples(stored: bytes | bytearray, layout: Layout) -> np.ndarray[Any, Any]:
         return np.dstack([shades, colours])
     if layout.is_planar:
         return flat.reshape(samples, rows, columns).transpose(1, 2, 0)
-    shaped = flat.reshape(rows, columns, samples)
-    shift = layout.high + 1 - layout.stored
-    if shift > 0:
-        shaped = shaped >> shift
-    if layout.stored == layout.allocated:
-        return shaped
-    # What is in the other bits isn't the picture.
-    used = shaped.astype(np.int64) & ((1 << layout.stored) - 1)
+    return flat.reshape(rows, columns, samples)
+
+
+def _without_unused_bits(flat: np.ndarray[Any, Any], layout: Layout) -> np.ndarray[Any, Any]:
+    """What is in the other bits isn't the picture."""
+    used = flat.astype(np.int64) & ((1 << layout.stored) - 1)
     if layout.is_signed:
         used = np.where(used >= 1 << layout.stored - 1, used - (1 << layout.stored), used)
     return used

@@ -11,7 +11,18 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
-from tests.deidentify.pictures import SECONDARY_CAPTURE, Picture, area, redacted, regions_file, samples_of, written
+from autorthanc_spool.deidentify.inspection import inspect
+from autorthanc_spool.rules import AnonymiseOptions
+from tests.deidentify.pictures import (
+    SECONDARY_CAPTURE,
+    Picture,
+    area,
+    held,
+    redacted,
+    regions_file,
+    samples_of,
+    written,
+)
 
 TOP = regions_file("top", BlackOut=[area(0, 0, 72, 3)])
 
@@ -77,3 +88,36 @@ def test_a_window_that_cannot_be_computed_with_counts_as_none(tags: dict[str, st
 def test_the_least_sample_is_found_where_its_sign_is_not_extended() -> None:
     values = np.arange(-60, 60, dtype="<i2").reshape(1, 10, 12, 1)
     assert black_of(GREY.data_set(values & 0xFFF)) == black_of(GREY.data_set(values)) == -60
+
+
+@pytest.mark.parametrize("high", [255, 65535])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2", "RGB"])
+def test_a_high_bit_that_no_sample_has_can_be_looked_at(photometric: str, high: int) -> None:
+    picture = Picture(photometric, frames=1, rows=10, columns=12)
+    data = picture.data_set()
+    data.HighBit = high
+    found = inspect(memoryview(written(data)), AnonymiseOptions("P", burned_in="redact"), [ROW])
+    before, after = found.before(0), found.after(0)
+    assert before[:1].any()
+    assert not after[:1].any()
+
+
+def test_what_is_withheld_in_any_case_is_said_to_be_so_also_where_its_pixels_are_cut() -> None:
+    data = GREY.data_set()
+    data.Rows = 11
+    never = regions_file("never", Image="withhold")
+    found = inspect(memoryview(written(data)), AnonymiseOptions("P", burned_in="redact"), [never])
+    assert held(written(data), never) == "pixel_regions/never.json says so"
+    assert found.is_withheld
+    assert found.said.startswith(
+        "withheld: pixel_regions/never.json says so; no picture: the pixel data have 240 bytes"
+    )
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+def test_colours_in_the_upper_bits_are_seen_however_they_lie(planar: int) -> None:
+    picture = Picture("RGB", 16, 12, planar=planar, frames=1, rows=10, columns=12)
+    data = picture.data_set(picture.values() << 4)
+    data.HighBit = 15
+    found = inspect(memoryview(written(data)), AnonymiseOptions("P", burned_in="redact"), [ROW])
+    assert np.array_equal(found.before(0), picture.values()[0] >> 4)
