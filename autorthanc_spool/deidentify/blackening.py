@@ -70,7 +70,7 @@ def _black(layout: Layout, viewing: Viewing) -> tuple[bytes, ...]:
         case "MONOCHROME1" | "MONOCHROME2":
             values = [_darkest(layout, viewing)]
         case "PALETTE COLOR":
-            values = [viewing.palette.darkest() if viewing.palette else 0]
+            values = [viewing.palette.darkest(*_ends(layout)) if viewing.palette else 0]
         case "RGB" | "YBR_RCT" | "YBR_ICT":
             values = [0, 0, 0]
         case _:
@@ -86,8 +86,8 @@ def _darkest(layout: Layout, viewing: Viewing) -> int:
     Viewers without a window stretch the shades between the least and the greatest one, so that the extreme value of a
     signed sample would drive the picture itself into white.
     """
-    bits, is_upper = layout.stored, layout.photometric == "MONOCHROME1"
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if layout.is_signed else (0, (1 << bits) - 1)
+    is_upper = layout.photometric == "MONOCHROME1"
+    low, high = _ends(layout)
     if not is_upper and not layout.is_signed and viewing.slope > 0:
         return low
     end = viewing.end_of_window(is_upper=is_upper)
@@ -99,6 +99,12 @@ def _darkest(layout: Layout, viewing: Viewing) -> int:
     if viewing.smallest is not None:
         return min(max(viewing.smallest, low), high)
     return max(low, 0)
+
+
+def _ends(layout: Layout) -> tuple[int, int]:
+    """The least and the greatest sample that can be stored."""
+    bits = layout.stored
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if layout.is_signed else (0, (1 << bits) - 1)
 
 
 def _stored(value: int, layout: Layout) -> bytes:

@@ -16,7 +16,7 @@ from autorthanc_spool.deidentify.output import chunks_of, size_of
 from autorthanc_spool.deidentify.pixels import Pixels, finder, frames_of
 from autorthanc_spool.deidentify.reader import FLOAT_PIXEL_DATA, PIXEL_DATA
 from autorthanc_spool.deidentify.streams import Unclear
-from autorthanc_spool.deidentify.viewing import viewing_of
+from autorthanc_spool.deidentify.viewing import Viewing, viewing_of
 
 FLOATS = "floating-point pixel data, which can't be looked at or changed"
 NOT_RECODED = 'pixel data that are compressed with loss; "Recode": true would store them uncompressed'
@@ -63,7 +63,14 @@ class Image:
         wanted = layout.frame_bytes * layout.frames
         if not wanted <= sum(map(size_of, parts)) <= wanted + 1:
             raise Unclear("pixel data of another size than the image")
-        return Frames(layout, (parts,), None, viewing_of(self.facts)), False
+        return Frames(layout, (parts,), None, self._viewing(layout)), False
+
+    def _viewing(self, layout: Layout) -> Viewing:
+        """How it is shown. Raises Unclear for colours that nobody knows."""
+        found = viewing_of(self.facts)
+        if layout.photometric == "PALETTE COLOR" and found.palette is None:
+            raise Unclear("colours by a palette that is missing or can't be read")
+        return found
 
     def _compressed(self, layout: Layout, element: Element, takes_lossy: bool) -> tuple[Frames, bool]:
         if self.syntax.is_video:
@@ -88,4 +95,4 @@ class Image:
         if form.photometric not in _UNCOMPRESSED:
             raise Unclear("compressed frames of colours that uncompressed ones can't have")
         decoded = replace(layout, photometric=form.photometric, is_planar=form.is_planar and layout.samples > 1)
-        return Frames(decoded, parts_of, coding, viewing_of(self.facts)), is_lossy
+        return Frames(decoded, parts_of, coding, self._viewing(layout)), is_lossy

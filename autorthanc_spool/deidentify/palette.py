@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from autorthanc_spool.deidentify.clues import tag_of
 from autorthanc_spool.deidentify.facts import Facts
@@ -26,13 +27,15 @@ class Palette:
     green: bytes
     blue: bytes
 
-    def darkest(self) -> int:
-        """The value of a sample that shows the darkest colour."""
-        light = [
-            sum(weight * one for weight, one in zip(_LIGHT, colour, strict=True))
-            for colour in zip(self.red, self.green, self.blue, strict=True)
-        ]
-        return self.first + light.index(min(light))
+    def darkest(self, least: int, most: int) -> int:
+        """The value of a sample that shows the darkest colour, of those that an image can hold."""
+        low = min(max(self.first, least), most)
+        high = max(min(self.first + len(self.red) - 1, most), least)
+        return min(range(low, high + 1), key=self._light)
+
+    def _light(self, value: int) -> int:
+        place = min(max(value - self.first, 0), len(self.red) - 1)
+        return sum(weight * one[place] for weight, one in zip(_LIGHT, (self.red, self.green, self.blue), strict=True))
 
 
 def palette_of(facts: Facts) -> Palette | None:
@@ -51,12 +54,11 @@ def palette_of(facts: Facts) -> Palette | None:
 def _table(facts: Facts, colour: str, entries: int, bits: int) -> bytes | None:
     data = facts.value(tag_of(f"{colour}PaletteColorLookupTableData"))
     if not data:
-        segmented = _words(facts, facts.value(tag_of(f"Segmented{colour}PaletteColorLookupTableData")))
-        values = list(_expanded(segmented)) if bits > 8 and segmented else []
+        segmented = facts.value(tag_of(f"Segmented{colour}PaletteColorLookupTableData"))
+        # A damaged one may stand for any number of values.
+        values = list(islice(_expanded(_words(facts, segmented) if bits > 8 else _packed(facts, segmented)), entries))
     elif len(data) in (entries, entries + 1):
-        # Two entries of eight bits in a word.
-        packed = data if not facts.encoding.big else b"".join(data[at : at + 2][::-1] for at in range(0, len(data), 2))
-        return packed[:entries]
+        return _packed(facts, data)[:entries]
     else:
         values = list(_words(facts, data))
     if len(values) < entries:
@@ -67,14 +69,19 @@ def _table(facts: Facts, colour: str, entries: int, bits: int) -> bytes | None:
     return bytes(min(one >> shift, 0xFF) for one in values)
 
 
-def _expanded(words: tuple[int, ...]) -> Iterator[int]:
+def _packed(facts: Facts, data: bytes) -> bytes:
+    """Give entries of eight bits, of which two are in a word."""
+    return data if not facts.encoding.big else b"".join(data[at : at + 2][::-1] for at in range(0, len(data), 2))
+
+
+def _expanded(words: Sequence[int]) -> Iterator[int]:
     at, last = 0, 0
     while at + 2 < len(words):
         kind, length = words[at], words[at + 1]
         if kind == _DISCRETE:
-            yield from words[at + 2 : at + 2 + length]
-            at += 2 + length
-            last = words[at - 1]
+            run = words[at + 2 : at + 2 + length]
+            yield from run
+            at, last = at + 2 + length, run[-1] if run else last
         elif kind == _LINEAR and length:
             end = words[at + 2]
             yield from (last + (end - last) * step // length for step in range(1, length + 1))

@@ -1,7 +1,9 @@
 """Images as some devices write them, not quite as the standard has it: black where it must be, the rest as it was."""
 
 import io
+import tracemalloc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -11,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
+from autorthanc_spool.deidentify.clues import tag_of
 from autorthanc_spool.deidentify.inspection import inspect
 from autorthanc_spool.rules import AnonymiseOptions
 from tests.deidentify.pictures import (
@@ -121,3 +124,69 @@ def test_colours_in_the_upper_bits_are_seen_however_they_lie(planar: int) -> Non
     data.HighBit = 15
     found = inspect(memoryview(written(data)), AnonymiseOptions("P", burned_in="redact"), [ROW])
     assert np.array_equal(found.before(0), picture.values()[0] >> 4)
+
+
+COLOURS = Picture("PALETTE COLOR", frames=1, rows=10, columns=12)
+
+
+def with_palette(
+    picture: Picture, table: Any, first: int = 0, *, bits: int = 16, kind: str = "", entries: int = 256
+) -> Dataset:
+    """An image with this palette for all three colours; `kind` is "Segmented" or nothing."""
+    data = picture.data_set()
+    for colour in ("Red", "Green", "Blue"):
+        del data[f"{colour}PaletteColorLookupTableData"]
+        setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [entries % 65536, first, bits])
+        data.add_new(tag_of(f"{kind}{colour}PaletteColorLookupTableData"), "OW", np.asarray(table).tobytes())
+    return data
+
+
+@pytest.mark.parametrize(
+    ("stored", "entries", "first", "darkest", "wanted"),
+    [
+        (8, 256, 0, 77, 77),
+        (8, 65536, 0, 40_000, 5),
+        (6, 256, 0, 200, 5),
+        (8, 100, 250, 50, 255),
+        (8, 100, 20, 7, 27),
+    ],
+)
+def test_black_in_a_palette_is_the_darkest_colour_that_a_sample_can_show(
+    stored: int, entries: int, first: int, darkest: int, wanted: int
+) -> None:
+    table = np.full(entries, 200 << 8, "<u2")
+    # What a sample can show is a little darker than the rest, and what none can show is black.
+    table[5] = 100 << 8
+    table[darkest] = 0
+    picture = replace(COLOURS, stored=stored)
+    assert black_of(with_palette(picture, table, first, entries=entries), picture) == wanted
+
+
+def test_segments_of_a_palette_are_read_with_eight_and_sixteen_bits() -> None:
+    # Three entries, and a ramp from the last of them.
+    eight = np.array([0, 3, 200, 9, 200, 1, 253, 50], "u1")
+    assert black_of(with_palette(COLOURS, eight, bits=8, kind="Segmented"), COLOURS) == 1
+    sixteen = np.array([0, 3, 60_000, 9, 60_000, 1, 253, 5_000], "<u2")
+    assert black_of(with_palette(COLOURS, sixteen, kind="Segmented"), COLOURS) == 1
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [[0, 10, 5], [0, 2, 1, 2], [2, 1, 0, 0], [5, 5, 5], []],
+    ids=["cut", "short", "indirect", "unknown", "none"],
+)
+def test_a_palette_that_cannot_be_read_withholds(segments: list[int]) -> None:
+    data = with_palette(COLOURS, np.array(segments, "<u2"), kind="Segmented")
+    assert "colours by a palette that is missing or can't be read" in held(written(data), ROW)
+    redacted(written(data), regions_file(Image="clean"))
+
+
+def test_a_damaged_palette_that_stands_for_millions_of_values_is_read_no_further_than_it_has_entries() -> None:
+    data = with_palette(COLOURS, np.array([1, 65_535, 1] * 500, "<u2"), kind="Segmented")
+    tracemalloc.start()
+    try:
+        black_of(data, COLOURS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000
