@@ -38,10 +38,12 @@ _DERIVATION = tag_of("DerivationDescription")
 _PHOTOMETRIC = tag_of("PhotometricInterpretation")
 _PLANAR = tag_of("PlanarConfiguration")
 _LOSSY = tag_of("LossyImageCompression")
-# Of the samples that were there before, and offsets of compressed frames: ExtendedOffsetTable, -Lengths, total length.
+# Of the samples that were there before; offsets of compressed frames: ExtendedOffsetTable, -Lengths, total length; and
+# the same picture once more, as the coefficients of retired groups.
 _STALE = (
     *(tag_of(f"{one}ImagePixelValue") for one in ("Smallest", "Largest")),
     *(0x7FE00001, 0x7FE00002, 0x7FE00003),
+    *(0x7FE00020, 0x7FE00030, 0x7FE00040),
 )
 
 # Decoded frames that all together are no larger are made at once; others one at a time, when they are wanted.

@@ -190,3 +190,11 @@ def test_a_damaged_palette_that_stands_for_millions_of_values_is_read_no_further
     finally:
         tracemalloc.stop()
     assert peak < 10_000_000
+
+
+@pytest.mark.parametrize("tag", [0x7FE00020, 0x7FE00030, 0x7FE00040, 0x7F000010, 0x60203000, 0x50003000])
+def test_what_may_hold_the_picture_once_more_goes(tag: int) -> None:
+    data = GREY.data_set()
+    data.add_new(tag, "OW", b"the picture, once more")
+    _, made = redacted(written(data), ROW)
+    assert b"once more" not in made
