@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from autorthanc_spool.commands.pixels import is_within
 from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.deidentify.inspection import Inspection
 from autorthanc_spool.deidentify.shown import Picture
@@ -17,6 +19,7 @@ _GAP_PX = 8
 # A colour that is in no image, beside black and white ones.
 _BETWEEN = (90, 60, 120)
 _THUMBNAIL_PX = 240
+_MOST_BYTES_OF_NAME = 200
 
 
 def side_by_side(inspection: Inspection, number: int) -> Image.Image:
@@ -51,7 +54,7 @@ class PictureFolder:
 
     def __init__(self, folder: Path, output: Path) -> None:
         self._folder = folder
-        if output.absolute() in (folder.absolute(), *folder.absolute().parents):
+        if is_within(folder, output):
             raise UsageError(f"--out {folder}: that is in the output, where pipelines look; name another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -65,10 +68,12 @@ class PictureFolder:
             return
         for number in sorted({0, frames.count // 2, frames.count - 1}):
             suffix = f".{number + 1}" if frames.count > 1 else ""
-            target = self._free(f"{path.stem}{suffix}")
+            # A name may have 255 bytes, with what is put behind it.
+            stem = os.fsdecode(os.fsencode(path.stem)[:_MOST_BYTES_OF_NAME])
+            target = self._free(f"{stem}{suffix}")
             side_by_side(inspection, number).save(target)
             yield target
 
     def _free(self, name: str) -> Path:
         candidates = (f"{name}{more}.png" for more in ("", *(f"-{number}" for number in range(2, 100_000))))
-        return next(path for path in map(self._folder.joinpath, candidates) if not path.exists())
+        return next(path for path in map(self._folder.joinpath, candidates) if not os.path.lexists(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import click
 from autorthanc_spool.commands.options import Place, examples, with_settings
 from autorthanc_spool.core.errors import PixelRegionsInvalid, SpoolError, UsageError
 from autorthanc_spool.deidentify.codecs import INSTALL
-from autorthanc_spool.deidentify.errors import DeidentificationError
+from autorthanc_spool.deidentify.errors import DeidentificationError, Malformed
 from autorthanc_spool.deidentify.region_files import RegionFiles
 from autorthanc_spool.rules import AnonymiseOptions
 from autorthanc_spool.rules.pixel_regions import PixelRegions, parse_regions
 from autorthanc_spool.run import draft as drafts
 from autorthanc_spool.run import loose_files
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool.directories import shown
+
+NO_FILES = "there are no files in these folders; name files, or a folder that holds some"
 
 _EXAMPLES = examples(
     ("pixels ultrasound/ --out pictures", "what is known of these images, and what would be black"),
@@ -51,16 +55,19 @@ def command(
     options = options_of(draft)
     files = regions_of(settings, regions)
     pictures = PictureFolder(out, settings.output_path)
-    broken = 0
+    seen = broken = 0
     for path in loose_files.files(paths):
+        seen += 1
         try:
-            inspection = inspect(memoryview(path.read_bytes()), options, files)
-            click.echo(f"{path}: {inspection.said}")
+            inspection = inspect(memoryview(content_of(path)), options, files)
+            click.echo(f"{shown(str(path))}: {inspection.said}")
             for name in pictures.add(path, inspection):
-                click.echo(f"  {name}")
+                click.echo(f"  {shown(str(name))}")
         except DeidentificationError as error:
             broken += 1
-            click.echo(f"{path}: {error}")
+            click.echo(f"{shown(str(path))}: {error}")
+    if not seen:
+        raise UsageError(NO_FILES)
     if broken:
         raise SpoolError(f"{broken} files can't be read as DICOM")
 
@@ -83,6 +90,20 @@ def regions_of(settings: Settings, drafts: Sequence[Path] = ()) -> tuple[PixelRe
         return tuple(parse_regions(path.stem, path.read_bytes()) for path in drafts)
     except OSError as error:
         raise PixelRegionsInvalid(f"{error.filename}: the file can't be read: {error.strerror}") from None
+
+
+def content_of(path: Path) -> bytes:
+    """Read a file; one that can't be read is one of many. Raises Malformed."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Malformed(f"it can't be read: {error.strerror}") from None
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether a path leads to a folder or into it, also through links and `..`."""
+    inner, outer = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    return inner.is_relative_to(outer)
 
 
 def missing(error: ImportError) -> UsageError:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import html
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from autorthanc_spool.commands.options import Place, examples, with_settings
-from autorthanc_spool.commands.pixels import missing
-from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Level
+from autorthanc_spool.commands.pixels import NO_FILES, content_of, is_within, missing
+from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Instance, Level
 from autorthanc_spool.core.errors import ResourceMissing, UsageError
 from autorthanc_spool.deidentify.errors import DeidentificationError
 from autorthanc_spool.deidentify.key import Key
@@ -24,6 +25,7 @@ from autorthanc_spool.rules import AnonymiseOptions, Rule
 from autorthanc_spool.run import access, loose_files, wiring
 from autorthanc_spool.run import draft as drafts
 from autorthanc_spool.settings import Settings
+from autorthanc_spool.spool.directories import shown
 
 if TYPE_CHECKING:
     from autorthanc_spool.deidentify.comparison import Compared
@@ -59,10 +61,12 @@ def command(settings: Settings, rule_name: str, what: tuple[str, ...], page: Pat
     folder. Nothing is published. What is shown is a patient's: keep it from others.
     """
     options = _options(settings, rule_name)
-    if page is not None and settings.output_path.absolute() in page.absolute().parents:
+    if page is not None and is_within(page, settings.output_path):
         raise UsageError(f"--html {page}: that is in the output, where pipelines look; name another place")
     profile = _profile(settings, options)
     found = _previewed(_files(settings, what), profile, settings, has_pictures=page is not None)
+    if not found:
+        raise UsageError(NO_FILES)
     for name, series in found.items():
         _show(name, series, only_changed=changed)
     if page is not None:
@@ -107,10 +111,10 @@ def _key(settings: Settings) -> Key:
     return Key(secrets.token_bytes(32))
 
 
-def _files(settings: Settings, what: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+def _files(settings: Settings, what: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
     for one in what:
         if not RESOURCE_ID_PATTERN.fullmatch(one.lower()):
-            yield from ((str(path), path.read_bytes()) for path in loose_files.files([Path(one)]))
+            yield from ((shown(str(path)), partial(content_of, path)) for path in loose_files.files([Path(one)]))
             continue
         orthanc = access.orthanc(settings)
         for level in Level:
@@ -120,14 +124,18 @@ def _files(settings: Settings, what: Iterable[str]) -> Iterator[tuple[str, bytes
                 continue
             originals = Originals(orthanc, resource, verify_md5=True)
             for instance in resource.instances:
-                yield instance.resource_id, b"".join(originals.open(instance))
+                yield instance.resource_id, partial(_joined, originals, instance)
             break
         else:
             raise UsageError(f"Orthanc has no study or series {one}")
 
 
+def _joined(originals: Originals, instance: Instance) -> bytes:
+    return b"".join(originals.open(instance))
+
+
 def _previewed(
-    files: Iterable[tuple[str, bytes]], profile: Profile, settings: Settings, *, has_pictures: bool
+    files: Iterable[tuple[str, Callable[[], bytes]]], profile: Profile, settings: Settings, *, has_pictures: bool
 ) -> dict[str, _Series]:
     from autorthanc_spool.deidentify.comparison import compared
     from autorthanc_spool.deidentify.file import Deidentifier, Held
@@ -135,8 +143,9 @@ def _previewed(
 
     tool = Deidentifier(profile, Pseudonymiser(_key(settings), profile.options.project), None)
     found: dict[str, _Series] = {}
-    for name, data in files:
+    for name, read in files:
         try:
+            data = read()
             made = tool.file(memoryview(data))
         except DeidentificationError as error:
             found.setdefault("files that can't be read", _Series()).fates.append((name, str(error)))

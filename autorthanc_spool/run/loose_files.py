@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -38,14 +39,29 @@ def studies(paths: Iterable[Path], leave_out: Callable[[Path], None]) -> Iterato
 
 
 def files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Give files, and all in folders. Raises UsageError for what isn't there."""
+    """Give files, and all in folders; what can't be read is among them. Raises UsageError for what isn't there."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+            yield from sorted(_within(path))
         elif path.is_file():
             yield path
         else:
             raise UsageError(f"{path}: there is no such file or folder")
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    unreadable: list[Path] = []
+    for where, _, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
+        yield from (path for path in map(Path(where).joinpath, names) if not _is_special(path))
+    yield from unreadable
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, which reading may wait for without end."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> Any:

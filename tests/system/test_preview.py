@@ -1,6 +1,7 @@
 """`pixels` and `preview` show what would be done, to the person who asks, and do nothing."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,57 @@ def test_preview_asks_orthanc_for_a_study_and_for_a_series(site: Site) -> None:
     assert site.run("preview", "trial", series).stdout.count(": leaves\n") == 2
     unknown = "-".join(["00000000"] * 5)
     assert "no study or series" in site.run("preview", "trial", unknown, expect=2).stderr
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A folder with a good file among what can't be read, and names that can't be shown."""
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    scan = written(with_regions(SCAN.data_set(), (10, 12, 39, 40)))
+    for name in (b"good.dcm", b"two\nlines.dcm", b"half\xff.dcm", b"x" * 251 + b".dcm"):
+        (folder / os.fsdecode(name)).write_bytes(scan)
+    (folder / "dangling.dcm").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    return folder
+
+
+def test_what_cannot_be_read_ends_neither_pixels_nor_preview(site: Site, odd: Path, tmp_path: Path) -> None:
+    done = site.run("pixels", str(odd), "--out", str(tmp_path / "out"), expect=1)
+    told = done.stdout.replace(str(odd), "")
+    assert told.count("leaves with 4 boxes blacked out") == 4
+    assert "/dangling.dcm: it can't be read: No such file or directory\n" in told
+    assert "/two\\nlines.dcm: leaves" in told
+    assert "/half\\xff.dcm: leaves" in told
+    assert "1 files can't be read" in done.stderr
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
+    site.rule("trial", Action="ANONYMISE", Anonymise={"BurnedIn": "redact"})
+    page = tmp_path / "preview.html"
+    shown = site.run("preview", "trial", str(odd), "--html", str(page)).stdout
+    assert "half\\xff.dcm: leaves with 4 boxes" in shown
+    assert "dangling.dcm: it can't be read: No such file or directory" in shown
+    assert "half\\xff.dcm: leaves with 4 boxes" in page.read_text()
+
+
+def test_nothing_is_written_into_the_output_through_a_link_or_over_what_a_link_names(
+    site: Site, images: Path, tmp_path: Path
+) -> None:
+    link, out = tmp_path / "link", tmp_path / "out"
+    link.symlink_to(site.output)
+    for way in (link, link / "in"):
+        assert "in the output" in site.run("pixels", str(images), "--out", str(way), expect=2).stderr
+    site.rule("trial", Action="ANONYMISE")
+    refused = site.run("preview", "trial", str(images), "--html", str(link / "preview.html"), expect=2)
+    assert "in the output" in refused.stderr
+    out.mkdir()
+    (out / "ct.png").symlink_to(tmp_path / "elsewhere.png")
+    site.run("pixels", str(images / "ct.dcm"), "--out", str(out))
+    assert not (tmp_path / "elsewhere.png").exists()
+    assert (out / "ct-2.png").exists()
+
+
+def test_folders_without_files_are_said(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    site.rule("trial", Action="ANONYMISE")
+    for command in (["pixels", "--out", str(tmp_path / "out")], ["preview", "trial"]):
+        assert "there are no files" in site.run(*command, str(tmp_path / "nothing"), expect=2).stderr
