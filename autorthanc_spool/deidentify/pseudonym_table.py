@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ class PseudonymTables:
         """Read a table. Raises PseudonymTableInvalid."""
         path = self._folder / name
         try:
+            # Opening a pipe would wait for somebody to write into it.
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise PseudonymTableInvalid(["it isn't a file; put a table of that name beside the rules"])
             with path.open("rb") as stream:
                 found = durable.signature(os.fstat(stream.fileno()))
                 before = self._read.get(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,11 @@ class RegionFiles:
         try:
             names = sorted(path.name for path in self._folder.iterdir())
         except FileNotFoundError:
+            if self._folder.is_symlink():
+                # What is behind it may say that images never leave.
+                raise PixelRegionsInvalid(
+                    f"the folder {self._folder} is a link that leads nowhere; mount what it leads to, or delete it"
+                ) from None
             return []
         except OSError as error:
             raise PixelRegionsInvalid(
@@ -63,8 +69,12 @@ class RegionFiles:
     def _reading(self, name: str) -> PixelRegions | RuleError:
         if not name.endswith(_SUFFIX) or not name.isprintable():
             return _error(name, "a name that doesn't end in .json, or can't be shown", "NAME.json", "rename it")
+        path = self._folder / name
         try:
-            with (self._folder / name).open("rb") as stream:
+            # Opening a pipe would wait for somebody to write into it.
+            if not stat.S_ISREG(path.stat().st_mode):
+                return _error(name, "something else of this name, a folder perhaps", "a file", "delete or rename it")
+            with path.open("rb") as stream:
                 data = stream.read(MAX_BYTES + 1)
         except OSError as error:
             hint = "fix its owner or mode, or the disk"

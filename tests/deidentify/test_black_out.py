@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import mmap
+import os
 import struct
 import subprocess
 import sys
@@ -436,6 +437,26 @@ def test_active_files_count_and_templates_do_not(tmp_path: Path) -> None:
     assert names(files.read()) == ["a", "b"]
     put(tmp_path, c=VALID)
     assert names(files.read()) == ["a", "b", "c"]
+
+
+def test_what_is_no_file_stops_all_and_is_not_waited_for(tmp_path: Path) -> None:
+    files = put(tmp_path, good=VALID)
+    other = tmp_path / "pixel_regions" / "other.json"
+    os.mkfifo(other)
+    with pytest.raises(PixelRegionsInvalid, match=r"other\.json: found something else of this name"):
+        files.read()
+    other.unlink()
+    other.mkdir()
+    with pytest.raises(PixelRegionsInvalid, match=r"other\.json: found something else of this name"):
+        files.read()
+
+
+def test_a_folder_that_is_a_link_to_nowhere_is_not_one_without_files(tmp_path: Path) -> None:
+    (tmp_path / "pixel_regions").symlink_to(tmp_path / "unmounted")
+    with pytest.raises(PixelRegionsInvalid, match="a link that leads nowhere"):
+        RegionFiles(tmp_path).read()
+    (tmp_path / "unmounted").mkdir()
+    assert RegionFiles(tmp_path).read() == ()
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"IsActive": true}', '{"IsActiv": true, "Tags": []}'])

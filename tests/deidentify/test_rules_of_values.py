@@ -1,6 +1,7 @@
 """Dates, ages, pseudonym tables, and what is withheld."""
 
 import io
+import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,12 @@ def test_a_table_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert tables.read("t.csv") is first
     path.write_text("PatientID,Pseudonym\nA,T1\nB,T2\n")
     assert tables.read("t.csv").pseudonym("B") == "T2"
+
+
+def test_a_pipe_in_place_of_a_table_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(PseudonymTableInvalid, match=r"t\.csv: it isn't a file"):
+        PseudonymTables(tmp_path).read("t.csv")
 
 
 def test_with_a_table_nobody_else_gets_a_pseudonym() -> None:
