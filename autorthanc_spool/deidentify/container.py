@@ -221,7 +221,7 @@ def _inflated(data: memoryview) -> bytes:
     return content
 
 
-def deflated(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+def deflated(chunks: Iterable[bytes | bytearray | memoryview]) -> Iterator[bytes]:
     """Deflate a data set, a block at a time; the same content gives the same bytes with the same zlib."""
     stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     size = 0

@@ -91,7 +91,7 @@ class Deidentified:
         """How many bytes it has."""
         return sum(map(size_of, self.pieces))
 
-    def chunks(self, data: memoryview) -> Iterator[bytes | memoryview]:
+    def chunks(self, data: memoryview) -> Iterator[bytes | bytearray | memoryview]:
         """Give its bytes; `data` is the file that it was made of."""
         yield from chunks_of(self.pieces, data)
 

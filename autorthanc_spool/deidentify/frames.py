@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from autorthanc_spool.deidentify.decoding import Coding, decoded
 from autorthanc_spool.deidentify.layout import Layout
@@ -66,10 +67,10 @@ class Frame:
 
     def stored(self, buffer: memoryview) -> bytearray:
         """Give its samples. Raises Unclear when they can't be decoded."""
-        data = b"".join(chunks_of(self.source, buffer))
         if self.coding is not None:
-            return self._without_unused_bits(decoded(data, self.coding))
-        samples = bytearray(data)
+            return self._without_unused_bits(decoded(b"".join(chunks_of(self.source, buffer)), self.coding))
+        # A frame may be the whole of a large image: it is there once.
+        samples = bytearray().join(chunks_of(self.source, buffer))
         return swapped(samples)[: self.layout.frame_bytes] if self.layout.is_swapped else samples
 
     def _without_unused_bits(self, samples: bytearray) -> bytearray:
@@ -91,9 +92,12 @@ def with_least(frames: Frames, buffer: memoryview) -> Viewing:
     is_known = not layout.is_signed or viewing.smallest is not None or has_window
     if is_known or layout.photometric != "MONOCHROME2":
         return viewing
-    samples = array({1: "b", 2: "h", 4: "i"}[layout.sample_bytes], bytes(frames.frame(0).stored(buffer)))
+    code: Literal["b", "h", "i"] = "b" if layout.sample_bytes == 1 else "h" if layout.sample_bytes == 2 else "i"
+    samples: Sequence[int] = memoryview(frames.frame(0).stored(buffer)).cast(code)
     if layout.sample_bytes > 1 and layout.is_big != (sys.byteorder == "big"):
-        samples.byteswap()
+        turned = array(code, samples)
+        turned.byteswap()
+        samples = turned
     if layout.stored == layout.allocated:
         return replace(viewing, smallest=min(samples))
     # Their sign may not be extended to the bits above.

@@ -17,7 +17,7 @@ class Made(Protocol):
     def needs_codec(self) -> bool:
         """Whether a codec is needed to make them."""
 
-    def made(self, buffer: memoryview) -> bytes:
+    def made(self, buffer: memoryview) -> bytes | bytearray:
         """Make the bytes."""
 
 
@@ -32,7 +32,7 @@ def size_of(piece: Piece) -> int:
     return len(piece) if isinstance(piece, bytes) else piece.size
 
 
-def chunks_of(pieces: Iterable[Piece], buffer: memoryview) -> Iterator[bytes | memoryview]:
+def chunks_of(pieces: Iterable[Piece], buffer: memoryview) -> Iterator[bytes | bytearray | memoryview]:
     """Give the bytes of pieces."""
     for piece in pieces:
         if isinstance(piece, slice):

@@ -69,16 +69,16 @@ class Pool:
             answer = self._ask(recipe.without_pixels(), descriptor, decodes=False)
             assert isinstance(answer, Deidentified | Held)
             return Held(answer.identity, "compressed pixel data on which the codec breaks down")
-        assert not isinstance(answer, bytes)
+        assert not isinstance(answer, bytes | bytearray)
         return answer
 
-    def made(self, piece: Made, descriptor: int) -> bytes:
+    def made(self, piece: Made, descriptor: int) -> bytes | bytearray:
         """Make a piece of what was made of the file that is open as `descriptor`. Raises AnonymiserDied."""
         answer = self._ask(piece, descriptor, decodes=True)
-        assert isinstance(answer, bytes)
+        assert isinstance(answer, bytes | bytearray)
         return answer
 
-    def _ask(self, asked: Recipe | Made, descriptor: int, *, decodes: bool) -> Deidentified | Held | bytes:
+    def _ask(self, asked: Recipe | Made, descriptor: int, *, decodes: bool) -> Deidentified | Held | bytes | bytearray:
         ended = 0
         for _ in range(_TRIES):
             worker = self._idle.get()
@@ -129,7 +129,9 @@ class _Worker:
             self._connection = Connection(ours.detach())
         self._recipe: Recipe | None = None
 
-    def ask(self, asked: Recipe | Made, descriptor: int, pulse: Pulse) -> Deidentified | Held | bytes | Exception:
+    def ask(
+        self, asked: Recipe | Made, descriptor: int, pulse: Pulse
+    ) -> Deidentified | Held | bytes | bytearray | Exception:
         """Have a file de-identified, or a piece made of it. Raises EOFError or OSError when the process has died."""
         self._connection.send(asked if asked is not self._recipe else None)
         if isinstance(asked, Recipe):
@@ -140,7 +142,7 @@ class _Worker:
             before, used = used, self._cpu_ticks()
             if used != before:
                 pulse.beat()
-        answer: Deidentified | Held | bytes | Exception = self._connection.recv()
+        answer: Deidentified | Held | bytes | bytearray | Exception = self._connection.recv()
         return answer
 
     def _cpu_ticks(self) -> list[str]:

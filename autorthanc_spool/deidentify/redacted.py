@@ -28,12 +28,12 @@ class RedactedFrame:
         """Whether it must be decoded to be made."""
         return self.frame.coding is not None
 
-    def made(self, buffer: memoryview) -> bytes:
+    def made(self, buffer: memoryview) -> bytearray:
         """Make it. Raises Unclear."""
         found = self.frame.stored(buffer)
         blacken(found, self.fills)
         found += bytes(self.padding)
-        return bytes(swapped(found)) if self.frame.layout.is_swapped else bytes(found)
+        return swapped(found) if self.frame.layout.is_swapped else found
 
 
 def redacted(frames: Frames, boxes: list[tuple[Box, ...]]) -> Iterator[RedactedFrame]:

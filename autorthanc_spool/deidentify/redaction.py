@@ -180,7 +180,7 @@ def _elements(image: Image, frames: Frames, boxes: list[tuple[Box, ...]]) -> dic
     out.put(encoding.header(PIXEL_DATA, vr, size))
     for made in redacted(frames, boxes):
         if made.needs_codec and size <= _MADE_AT_ONCE_BYTES:
-            out.put(made.made(image.buffer))
+            out.put(bytes(made.made(image.buffer)))
         else:
             out.make(made)
     text = b"Parts of the image were blacked out, as they may have shown who the patient is."

@@ -40,7 +40,16 @@ class Recipe:
         return replace(self, profile=Profile(options, self.profile.table))
 
 
-Answer = Deidentified | Held | bytes | DeidentificationError | PatientNotListed | DetectorMissing | ProgramMistake
+Answer = (
+    Deidentified
+    | Held
+    | bytes
+    | bytearray
+    | DeidentificationError
+    | PatientNotListed
+    | DetectorMissing
+    | ProgramMistake
+)
 
 
 def serve(connection: Connection) -> None:

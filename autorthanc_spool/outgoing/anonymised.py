@@ -218,9 +218,15 @@ class AnonymisedStream:
             elif isinstance(piece, bytes):
                 yield piece
             elif piece.needs_codec:
-                yield self._pool.made(piece, self._memory.descriptor)
+                yield from _cut(self._pool.made(piece, self._memory.descriptor))
             else:
-                yield self._memory.made(piece)
+                yield from _cut(self._memory.made(piece))
+
+
+def _cut(made: bytes | bytearray) -> Iterator[bytes]:
+    """Give it piece by piece; all of it once more would be too much."""
+    for at in range(0, len(made), CHUNK_BYTES):
+        yield bytes(made[at : at + CHUNK_BYTES])
 
 
 class _Memory:
@@ -241,7 +247,7 @@ class _Memory:
         for at in range(piece.start, piece.stop, CHUNK_BYTES):
             yield os.pread(self.descriptor, min(CHUNK_BYTES, piece.stop - at), at)
 
-    def made(self, piece: Made) -> bytes:
+    def made(self, piece: Made) -> bytes | bytearray:
         """Give what is made of it."""
         size = os.fstat(self.descriptor).st_size
         with mmap.mmap(self.descriptor, size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:

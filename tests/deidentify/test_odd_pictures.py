@@ -1,8 +1,11 @@
 """Images as some devices write them, not quite as the standard has it: black where it must be, the rest as it was."""
 
 import io
+import mmap
+import struct
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
 from autorthanc_spool.deidentify.clues import tag_of
+from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.deidentify.inspection import inspect
 from autorthanc_spool.rules import AnonymiseOptions
 from tests.deidentify.pictures import (
@@ -22,6 +26,7 @@ from tests.deidentify.pictures import (
     area,
     held,
     redacted,
+    redacting,
     regions_file,
     samples_of,
     written,
@@ -198,3 +203,26 @@ def test_what_may_hold_the_picture_once_more_goes(tag: int) -> None:
     data.add_new(tag, "OW", b"the picture, once more")
     _, made = redacted(written(data), ROW)
     assert b"once more" not in made
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_a_large_frame_is_held_once(is_signed: bool, tmp_path: Path) -> None:
+    picture = Picture("MONOCHROME2", 16, 12, is_signed=is_signed, frames=1, rows=6000, columns=5000)
+    head = replace(picture, rows=1, columns=1).data_set()
+    head.Rows, head.Columns = picture.rows, picture.columns
+    size, small = picture.rows * picture.columns * 2, written(head)
+    at = small.rindex(b"\xe0\x7f\x10\x00OW\0\0") + 8
+    with (tmp_path / "large.dcm").open("w+b") as stream:
+        # All but the first page of this file lies nowhere.
+        stream.write(small[:at] + struct.pack("<L", size))
+        stream.truncate(at + 4 + size)
+        source = memoryview(mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ))
+    tracemalloc.start()
+    try:
+        found = redacting(TOP).file(source)
+        assert isinstance(found, Deidentified)
+        assert sum(map(len, found.chunks(source))) > size
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.2 * size
