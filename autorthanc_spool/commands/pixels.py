@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +48,7 @@ def command(
     """
     try:
         from autorthanc_spool.commands.pictures import PictureFolder
+        from autorthanc_spool.deidentify.breakdown import check_codec
         from autorthanc_spool.deidentify.inspection import inspect
     except ImportError as error:
         raise missing(error) from None
@@ -59,7 +59,9 @@ def command(
     for path in loose_files.files(paths):
         seen += 1
         try:
-            inspection = inspect(memoryview(content_of(path)), options, files)
+            data = memoryview(content_of(path))
+            check_codec(data)
+            inspection = inspect(data, options, files)
             click.echo(f"{shown(str(path))}: {inspection.said}")
             for name in pictures.add(path, inspection):
                 click.echo(f"  {shown(str(name))}")
@@ -69,7 +71,7 @@ def command(
     if not seen:
         raise UsageError(NO_FILES)
     if broken:
-        raise SpoolError(f"{broken} files can't be read as DICOM")
+        raise SpoolError(f"{broken} files can't be looked at")
 
 
 def options_of(draft: Path | None) -> AnonymiseOptions:
@@ -98,12 +100,6 @@ def content_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Malformed(f"it can't be read: {error.strerror}") from None
-
-
-def is_within(path: Path, folder: Path) -> bool:
-    """Whether a path leads to a folder or into it, also through links and `..`."""
-    inner, outer = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
-    return inner.is_relative_to(outer)
 
 
 def missing(error: ImportError) -> UsageError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autorthanc_spool.commands.options import Place, examples, with_settings
-from autorthanc_spool.commands.pixels import NO_FILES, content_of, is_within, missing
+from autorthanc_spool.commands.pixels import NO_FILES, content_of, missing
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Instance, Level
 from autorthanc_spool.core.errors import ResourceMissing, UsageError
 from autorthanc_spool.deidentify.errors import DeidentificationError
@@ -61,7 +61,7 @@ def command(settings: Settings, rule_name: str, what: tuple[str, ...], page: Pat
     folder. Nothing is published. What is shown is a patient's: keep it from others.
     """
     options = _options(settings, rule_name)
-    if page is not None and is_within(page, settings.output_path):
+    if page is not None and loose_files.is_within(page, settings.output_path):
         raise UsageError(f"--html {page}: that is in the output, where pipelines look; name another place")
     profile = _profile(settings, options)
     found = _previewed(_files(settings, what), profile, settings, has_pictures=page is not None)
@@ -137,6 +137,7 @@ def _joined(originals: Originals, instance: Instance) -> bytes:
 def _previewed(
     files: Iterable[tuple[str, Callable[[], bytes]]], profile: Profile, settings: Settings, *, has_pictures: bool
 ) -> dict[str, _Series]:
+    from autorthanc_spool.deidentify.breakdown import check_codec
     from autorthanc_spool.deidentify.comparison import compared
     from autorthanc_spool.deidentify.file import Deidentifier, Held
     from autorthanc_spool.deidentify.pseudonym import Pseudonymiser
@@ -146,6 +147,8 @@ def _previewed(
     for name, read in files:
         try:
             data = read()
+            if profile.needs_codecs:
+                check_codec(memoryview(data))
             made = tool.file(memoryview(data))
         except DeidentificationError as error:
             found.setdefault("files that can't be read", _Series()).fates.append((name, str(error)))
@@ -169,9 +172,14 @@ def _fate(boxes: int, sources: Iterable[str]) -> str:
 def _picture(name: str, data: bytes, profile: Profile) -> list[tuple[str, str]]:
     try:
         from autorthanc_spool.commands.pictures import thumbnail
+        from autorthanc_spool.deidentify.breakdown import check_codec
         from autorthanc_spool.deidentify.inspection import inspect
     except ImportError as error:
         raise missing(error) from None
+    try:
+        check_codec(memoryview(data))
+    except DeidentificationError as error:
+        return [(f"{name}: {error}", "")]
     found = inspect(memoryview(data), profile.options, profile.regions)
     return [(f"{name}: {found.said}", "" if found.frames is None or found.is_withheld else thumbnail(found))]
 

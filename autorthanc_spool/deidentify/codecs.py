@@ -6,6 +6,8 @@ import sys
 from importlib.util import find_spec
 
 INSTALL = "pip install 'autorthanc-spool[pixels]'"
+# Where one ends its process.
+BREAKS_DOWN = "compressed pixel data on which the codec breaks down"
 
 # Those of the extra `pixels` that decode, by the module that is imported and the package that holds it.
 _DECODING = {"gdcm": "python-gdcm", "jpeg_ls": "pyjpegls", "openjpeg": "pylibjpeg-openjpeg", "numpy": "numpy"}

@@ -17,6 +17,7 @@ from multiprocessing.reduction import send_handle
 from pathlib import Path
 
 from autorthanc_spool.core.pulse import Pulse, no_pulse
+from autorthanc_spool.deidentify import codecs
 from autorthanc_spool.deidentify.errors import AnonymiserDied, CodecBrokeDown
 from autorthanc_spool.deidentify.file import Deidentified, Held
 from autorthanc_spool.deidentify.output import Made
@@ -68,7 +69,7 @@ class Pool:
         except CodecBrokeDown:
             answer = self._ask(recipe.without_pixels(), descriptor, decodes=False)
             assert isinstance(answer, Deidentified | Held)
-            return Held(answer.identity, "compressed pixel data on which the codec breaks down")
+            return Held(answer.identity, codecs.BREAKS_DOWN)
         assert not isinstance(answer, bytes | bytearray)
         return answer
 

@@ -108,7 +108,7 @@ def test_what_cannot_be_read_ends_neither_pixels_nor_preview(site: Site, odd: Pa
     assert "/dangling.dcm: it can't be read: No such file or directory\n" in told
     assert "/two\\nlines.dcm: leaves" in told
     assert "/half\\xff.dcm: leaves" in told
-    assert "1 files can't be read" in done.stderr
+    assert "1 files can't be looked at" in done.stderr
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
     site.rule("trial", Action="ANONYMISE", Anonymise={"BurnedIn": "redact"})
     page = tmp_path / "preview.html"
@@ -140,3 +140,21 @@ def test_folders_without_files_are_said(site: Site, tmp_path: Path) -> None:
     site.rule("trial", Action="ANONYMISE")
     for command in (["pixels", "--out", str(tmp_path / "out")], ["preview", "trial"]):
         assert "there are no files" in site.run(*command, str(tmp_path / "nothing"), expect=2).stderr
+
+
+def test_a_file_on_which_a_codec_breaks_down_ends_neither(site: Site, images: Path, tmp_path: Path) -> None:
+    data = written(CAPTURE.data_set(), "JPEG lossless")
+    # GDCM aborts its process where samples have seven bits.
+    start = data.index(b"\xff\xc3")
+    (images / "broken.dcm").write_bytes(data[: start + 4] + b"\7" + data[start + 5 :])
+    told = "broken.dcm: compressed pixel data on which the codec breaks down; it is withheld where it must be decoded"
+    done = site.run("pixels", str(images), "--out", str(tmp_path / "out"), expect=1)
+    assert told in done.stdout
+    assert "scan.dcm: leaves with 4 boxes" in done.stdout
+    page = tmp_path / "preview.html"
+    for burned_in in ("redact", "allow"):
+        site.rule("trial", Action="ANONYMISE", Anonymise={"BurnedIn": burned_in})
+        shown = site.run("preview", "trial", str(images), "--html", str(page))
+        assert told in page.read_text()
+        assert "scan.dcm: leaves" in shown.stdout
+        assert ("broken.dcm: leaves" in shown.stdout) is (burned_in == "allow")
