@@ -5,6 +5,7 @@ What is shown is for eyes and for text detection; nothing of it is written into 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -55,19 +56,36 @@ def _without_unused_bits(flat: np.ndarray[Any, Any], layout: Layout) -> np.ndarr
 
 
 def _grey(samples: np.ndarray[Any, Any], layout: Layout, viewing: Viewing) -> Picture:
-    values = samples.astype(np.float64) * viewing.slope + viewing.intercept
-    centre, width = viewing.centre, viewing.width
-    if centre is None or width is None or width < 1:
-        seen = values
-        if viewing.padding is not None and (samples != viewing.padding).any():
-            seen = values[samples != viewing.padding]
-        low, high = float(seen.min()), float(seen.max())
-    else:
-        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
-    shown = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
+    low, high = _window(viewing) or _extremes(samples, viewing)
+    # Where a greater sample is darker, the ends are the other way round, and so is their distance.
+    distance = (high - low) or math.copysign(1e-9, viewing.slope)
+    shown = np.clip((samples.astype(np.float64) - low) / distance, 0, 1) * 255
     if layout.photometric == "MONOCHROME1":
         shown = 255 - shown
     return np.asarray(np.rint(shown), dtype=np.uint8)
+
+
+def _window(viewing: Viewing) -> tuple[float, float] | None:
+    """The samples at the ends of the window (PS3.3 section C.11.2.1.2); None where there is none.
+
+    Samples are compared and not what they mean: a slope or intercept may be so great or small that all mean the same.
+    """
+    centre, width = viewing.centre, viewing.width
+    if centre is None or width is None or width < 1:
+        return None
+    meant = (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    low, high = ((one - viewing.intercept) / viewing.slope for one in meant)
+    is_usable = math.isfinite(low) and math.isfinite(high) and (low != high or width == 1)
+    return (low, high) if is_usable else None
+
+
+def _extremes(samples: np.ndarray[Any, Any], viewing: Viewing) -> tuple[float, float]:
+    """The least and the greatest sample, without those that stand for no picture."""
+    seen = samples
+    if viewing.padding is not None and (samples != viewing.padding).any():
+        seen = samples[samples != viewing.padding]
+    low, high = float(seen.min()), float(seen.max())
+    return (low, high) if viewing.slope > 0 else (high, low)
 
 
 def _coloured(samples: np.ndarray[Any, Any], palette: Palette | None) -> Picture:

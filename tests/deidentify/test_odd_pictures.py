@@ -226,3 +226,34 @@ def test_a_large_frame_is_held_once(is_signed: bool, tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 1.2 * size
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"RescaleSlope": "1e-300", "RescaleIntercept": "0"},
+        {"RescaleSlope": "1e308", "RescaleIntercept": "0"},
+        {"RescaleSlope": "1", "RescaleIntercept": "1e20"},
+        {"RescaleSlope": "1", "RescaleIntercept": "1e20", "WindowCenter": "40", "WindowWidth": "400"},
+    ],
+    ids=str,
+)
+def test_what_samples_mean_hides_none_of_them(tags: dict[str, str]) -> None:
+    """Text detection sees what a viewer may show, and such a slope is no way to get a name past it."""
+    data = replace(GREY, is_signed=False).data_set()
+    for keyword, value in tags.items():
+        setattr(data, keyword, value)
+    seen = inspect(memoryview(written(data)), AnonymiseOptions("P", burned_in="redact"), [ROW]).before(0)
+    assert (seen.min(), seen.max()) == (0, 255)
+    assert len(np.unique(seen)) > 50
+
+
+def test_a_falling_slope_turns_the_shades_over() -> None:
+    data = GREY.data_set()
+    data.RescaleIntercept, data.RescaleSlope = "0", "-1"
+    options = AnonymiseOptions("P", burned_in="redact")
+    seen = inspect(memoryview(written(data)), options, [ROW]).before(0)
+    assert seen.reshape(-1)[GREY.values().argmin()] == 255
+    data.WindowCenter, data.WindowWidth = "0", "1"
+    seen = inspect(memoryview(written(data)), options, [ROW]).before(0)
+    assert np.array_equal(seen == 0, GREY.values()[0, :, :, 0] > 0)
