@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ _RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _LOSSLESS = frozenset({_RUN_LENGTHS, *(f"{_FAMILY}{number}" for number in (57, 70, 80, 90, 201, 202))})
 _PERHAPS_LOSSLESS = frozenset({f"{_FAMILY}91", f"{_FAMILY}203"})
 _LOSSY = frozenset({f"{_FAMILY}{number}" for number in (50, 51, 81)})
+# Colours that were stored for every second pixel are stretched to all of them, and were coarser before.
+_STRETCHED = frozenset({f"{_FAMILY}{number}" for number in (50, 51)})
 
 # By transfer syntax, the name that pydicom gives a codec, and its package.
 _JPEG = ("gdcm", "gdcm")
@@ -100,7 +102,32 @@ def decoded_form(data: bytes, coding: Coding) -> tuple[bytearray, Form]:
     photometric = str(made["photometric_interpretation"])
     # Samples that were stored for every second pixel have been stretched.
     form = Form(photometric.replace("_422", ""), made.get("planar_configuration") == 1)
-    return _sized(frame, layout), form
+    frame = _sized(frame, layout)
+    if form.is_planar and layout.samples > 1 and not layout.is_planar:
+        frame, form = _by_pixel(frame, layout), replace(form, is_planar=False)
+    if form.photometric == "YBR_FULL" and coding.syntax in _STRETCHED and layout.allocated == 8:
+        frame, form = _rgb(frame, layout), replace(form, photometric="RGB")
+    return frame, form
+
+
+def _by_pixel(planes: bytearray, layout: Layout) -> bytearray:
+    """Put the colours of a pixel side by side, as the header has it; some classes allow nothing else."""
+    size, count = layout.sample_bytes, layout.samples
+    plane, out = len(planes) // count, bytearray(len(planes))
+    for number in range(count):
+        for place in range(size):
+            start = number * plane
+            out[number * size + place :: count * size] = planes[start + place : start + plane : size]
+    return out
+
+
+def _rgb(frame: bytearray, layout: Layout) -> bytearray:
+    """Turn YCbCr into RGB, as decoders of JPEG do; ultrasound may not have the former uncompressed (C.8.5.6.1.2)."""
+    import numpy as np
+    from pydicom.pixels.processing import convert_color_space
+
+    pixels = np.frombuffer(frame, dtype=np.uint8).reshape(layout.rows, layout.columns, layout.samples)
+    return bytearray(convert_color_space(pixels, "YBR_FULL", "RGB").tobytes())
 
 
 def _by_codec(data: bytes, syntax: str, layout: Layout) -> tuple[bytearray, dict[str, str | int]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import data_store
 import numpy as np
 import pydicom
 import pytest
@@ -20,6 +21,7 @@ from autorthanc_spool.deidentify.clues import tag_of
 from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.deidentify.inspection import inspect
 from autorthanc_spool.rules import AnonymiseOptions
+from tests.deidentify import real
 from tests.deidentify.pictures import (
     SECONDARY_CAPTURE,
     Picture,
@@ -64,6 +66,9 @@ def test_how_colours_lie_is_what_the_codec_made_and_not_what_the_header_says(syn
     after = samples_of(data, picture)
     assert not after[:, :3].any()
     assert np.array_equal(after[:, 3:], picture.values()[:, 3:])
+    # Some classes allow colours by pixel only, so that no other way is chosen unasked.
+    written_as = pydicom.dcmread(io.BytesIO(data)).PlanarConfiguration
+    assert written_as == (planar if syntax == "RLE" else 0)
 
 
 GREY = Picture("MONOCHROME2", 16, 12, is_signed=True, frames=1, rows=10, columns=12)
@@ -257,3 +262,23 @@ def test_a_falling_slope_turns_the_shades_over() -> None:
     data.WindowCenter, data.WindowWidth = "0", "1"
     seen = inspect(memoryview(written(data)), options, [ROW]).before(0)
     assert np.array_equal(seen == 0, GREY.values()[0, :, :, 0] > 0)
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_colours_by_plane_come_by_pixel_where_the_header_says_so(bits: int) -> None:
+    picture = Picture("RGB", 8 if bits == 8 else 16, bits, frames=2)
+    _, data = redacted(written(picture.data_set(), "RLE"), regions_file(BlackOut=[area(0, 0, 13, 1)]))
+    assert pydicom.dcmread(io.BytesIO(data)).PlanarConfiguration == 0
+    assert np.array_equal(samples_of(data, picture)[:, 1:], picture.values()[:, 1:])
+
+
+def test_lossy_ultrasound_is_as_valid_uncompressed_as_it_was(tmp_path: Path) -> None:
+    source = Path(data_store.__file__).parent / "data" / "color3d_jpeg_baseline.dcm"
+    before = source.read_bytes()
+    _, data = redacted(before, regions_file(BlackOut=[area(0, 0, 100, 50)]), recode=True)
+    assert real.errors_of(data, tmp_path) - real.errors_of(before, tmp_path) == set()
+    one, two = pydicom.dcmread(io.BytesIO(before)), pydicom.dcmread(io.BytesIO(data))
+    assert (two.PhotometricInterpretation, two.LossyImageCompression) == ("RGB", "01")
+    stays = (two.pixel_array != 0).any(axis=(0, 3))
+    assert stays.mean() > 0.3
+    assert np.array_equal(one.pixel_array[:, stays], two.pixel_array[:, stays])
