@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from autorthanc_spool.deidentify.elements import tag_text
@@ -80,8 +81,14 @@ def _elements(data: Dataset, within: _Place) -> Iterator[tuple[_Place, tuple[str
     for tag in sorted(data.keys()):
         if tag.group == 2 or tag.element == 0:
             continue
-        element = data[tag]
         place = (*within, int(tag))
+        try:
+            element = data[tag]
+        except Exception:  # noqa: BLE001 - pydicom raises anything, and the text may show the value
+            raw = data.get_item(tag)
+            size = len(getattr(raw, "value", None) or b"")
+            yield place, (keyword_for_tag(tag) or tag_text(tag), f"{size} bytes that can't be read as {raw.VR}")
+            continue
         keyword = element.keyword or element.name
         if element.VR == "SQ":
             yield place, (keyword, f"{len(element.value)} items")

@@ -158,3 +158,14 @@ def test_a_file_on_which_a_codec_breaks_down_ends_neither(site: Site, images: Pa
         assert told in page.read_text()
         assert "scan.dcm: leaves" in shown.stdout
         assert ("broken.dcm: leaves" in shown.stdout) is (burned_in == "allow")
+
+
+def test_a_value_that_cannot_be_read_is_shown_by_its_size(site: Site, tmp_path: Path) -> None:
+    data = datasets.make_instance(DiffusionBValue=1000.0)
+    at = data.index(b"\x18\x00\x87\x90FD\x08\x00")
+    broken = tmp_path / "broken.dcm"
+    broken.write_bytes(data[: at + 6] + b"\x04\x00" + data[at + 12 :])
+    site.rule("trial", Action="ANONYMISE")
+    shown = site.run("preview", "trial", str(broken)).stdout
+    told = "DiffusionBValue: changed, \"4 bytes that can't be read as FD\" -> ''"
+    assert told in shown
