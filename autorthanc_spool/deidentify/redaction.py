@@ -111,12 +111,14 @@ def decide(image: Image, options: AnonymiseOptions, files: Sequence[PixelRegions
 
 def _where(image: Image, reason: str | None, said: Sequence[PixelRegions]) -> Decision:
     """Find where to black out. Raises Unclear when nothing says so, or what does is wrong for this image."""
-    layout = image.layout()
-    boxes = [box for one in said for box in boxes_of(one, layout)]
     sources = [one.file for one in said]
+    boxes: list[Box] = []
+    # What is said to be clean needn't be understood.
+    if any(one.image != "clean" for one in said):
+        boxes += [box for one in said for box in boxes_of(one, image.layout())]
     if reason is not None and is_ultrasound(image.facts):
         try:
-            boxes = [*screen_around(image.facts, image.buffer, layout), *boxes]
+            boxes = [*screen_around(image.facts, image.buffer, image.layout()), *boxes]
             sources = [REGIONS, *sources]
         except Unclear:
             if not said:
@@ -124,7 +126,8 @@ def _where(image: Image, reason: str | None, said: Sequence[PixelRegions]) -> De
     if not sources:
         raise Unclear("nothing says where: no file of pixel_regions/ is about such images")
     # Boxes of several sources may overlap; each counts once.
-    return Decision(tuple(dict.fromkeys(whole_pairs(boxes, layout))), tuple(sources), reason, is_clean=True)
+    whole = whole_pairs(boxes, image.layout()) if boxes else ()
+    return Decision(tuple(dict.fromkeys(whole)), tuple(sources), reason, is_clean=True)
 
 
 def redact(

@@ -4,6 +4,7 @@ import io
 import mmap
 import struct
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import MPEG4HP41, JPEG2000Lossless
 
 from autorthanc_spool.deidentify.clues import tag_of
 from autorthanc_spool.deidentify.file import Deidentified
@@ -282,3 +283,32 @@ def test_lossy_ultrasound_is_as_valid_uncompressed_as_it_was(tmp_path: Path) -> 
     stays = (two.pixel_array != 0).any(axis=(0, 3))
     assert stays.mean() > 0.3
     assert np.array_equal(one.pixel_array[:, stays], two.pixel_array[:, stays])
+
+
+def single_bits() -> Dataset:
+    data = GREY.data_set()
+    data.Rows = data.Columns = 16
+    data.BitsAllocated = data.BitsStored = 1
+    data.HighBit, data.PixelRepresentation, data.PixelData = 0, 0, bytes(32)
+    return data
+
+
+def video() -> Dataset:
+    data = Picture("YBR_FULL", frames=1, rows=10, columns=12).data_set()
+    data.PhotometricInterpretation, data.file_meta.TransferSyntaxUID = "YBR_PARTIAL_420", MPEG4HP41
+    data.PixelData = encapsulate([bytes(100)])
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    return data
+
+
+@pytest.mark.parametrize("make", [single_bits, video])
+def test_what_is_said_to_be_clean_leaves_though_nothing_here_could_change_it(make: Callable[[], Dataset]) -> None:
+    out = io.BytesIO()
+    make().save_as(out, enforce_file_format=True)
+    data, clean = out.getvalue(), regions_file("clean", Image="clean")
+    found, made = redacted(data, clean)
+    assert found.black.sources == ("pixel_regions/clean.json",)
+    assert pydicom.dcmread(io.BytesIO(made)).BurnedInAnnotation == "NO"
+    # Not where somebody has to look, or something has to be black.
+    assert held(data, clean, detect="check")
+    assert held(data, clean, ROW)
