@@ -68,10 +68,11 @@ def may_show_a_name(facts: Facts) -> str | None:
         return None
     sop_class = facts.text(SOP_CLASS)
     annotated = set(facts.words(_BURNED_IN_ANNOTATION))
-    if "YES" in annotated:
-        return Withheld.BURNED_IN
+    # First: regions and files may say where text is burned in, but nothing is known of these.
     if _has_overlay_in_pixels(facts):
         return Withheld.OVERLAY
+    if "YES" in annotated:
+        return Withheld.BURNED_IN
     says_no = annotated == {"NO"}
     often = None if says_no else _is_often_annotated(facts, sop_class)
     return often or _SUSPICIONS.of(facts, says_no)

@@ -312,3 +312,15 @@ def test_what_is_said_to_be_clean_leaves_though_nothing_here_could_change_it(mak
     # Not where somebody has to look, or something has to be black.
     assert held(data, clean, detect="check")
     assert held(data, clean, ROW)
+
+
+@pytest.mark.parametrize("annotated", ["YES", "NO", None])
+@pytest.mark.parametrize("options", [{}, {"detect": "blackout"}], ids=str)
+def test_graphics_in_unused_bits_withhold_whatever_the_image_says(annotated: str | None, options: Any) -> None:
+    data = GREY.data_set()
+    for tag, value in ((0x60000010, 10), (0x60000011, 12), (0x60000100, 16), (0x60000102, 12)):
+        data.add_new(tag, "US", value)
+    if annotated:
+        data.BurnedInAnnotation = annotated
+    for file in (ROW, regions_file(Image="clean")):
+        assert held(written(data, "RLE"), file, **options) == "graphics in unused bits of the pixel data"
