@@ -97,6 +97,9 @@ def _coloured(samples: np.ndarray[Any, Any], palette: Palette | None) -> Picture
 
 def _eight_bits(samples: np.ndarray[Any, Any], layout: Layout) -> Picture:
     bits = layout.stored
+    if layout.photometric == "RGB":
+        # Some writers say 16 where they use 8 or 12: all would be black, and nothing to be read.
+        bits = min(bits, max(int(samples.max()).bit_length(), 8))
     scaled = samples.astype(np.int64) >> bits - 8 if bits > 8 else samples.astype(np.int64) << 8 - bits
     return np.asarray(np.clip(scaled, 0, 255), dtype=np.uint8)
 

@@ -324,3 +324,14 @@ def test_graphics_in_unused_bits_withhold_whatever_the_image_says(annotated: str
         data.BurnedInAnnotation = annotated
     for file in (ROW, regions_file(Image="clean")):
         assert held(written(data, "RLE"), file, **options) == "graphics in unused bits of the pixel data"
+
+
+@pytest.mark.parametrize("used", [8, 12, 16])
+def test_colours_are_seen_also_where_fewer_bits_are_used_than_said(used: int) -> None:
+    picture = Picture("RGB", 16, used, frames=1, rows=10, columns=12)
+    data = picture.data_set()
+    data.BitsStored, data.HighBit = 16, 15
+    seen = inspect(memoryview(written(data)), AnonymiseOptions("P", burned_in="redact"), [ROW]).before(0)
+    wanted = picture.values()[0] >> max(int(picture.values().max()).bit_length() - 8, 0)
+    assert np.array_equal(seen, wanted)
+    assert seen.max() > 127
