@@ -41,6 +41,13 @@ _FEW, _SOME, _MANY = 20.0, 30.0, 45.0
 # How far the picture is smoothed against noise, for one colour of the second look.
 _SMOOTH_PX = 1.0
 
+# Of what is written in one shade: how often that occurs nearby is compared with how often the shades next to it do,
+# so many on each side. Nearby are blocks of so many pixels and those around them. A picture is gone through in bands,
+# as each block has counts of all shades. A shade is shown the brighter, by this, the more deviations it is from what
+# chance would make of it.
+_BLOCK_PX, _NEXT_SHADES, _BAND_PX = 8, 6, 256
+_PER_DEVIATION = 12.0
+
 # What the networks were trained with: mean and deviation of photographs' colours.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -154,7 +161,9 @@ class Detector:
             return []
         plain, differences = _eight_bits(grey), _differences(grey)
         clear = _stretched(differences, _FEW)
-        found = self._read(clear, list(self._patches(np.dstack([clear, _stretched(differences, _MANY), plain]))))
+        marked = np.maximum(clear, _of_one_shade(plain))
+        colours = np.dstack([marked, _stretched(differences, _MANY), plain])
+        found = self._read(clear, list(self._patches(colours)))
         image = Box(0, 0, *grey.shape)
         sure = [one for one in found if one.is_read or one.is_line(image)]
         if not sure:
@@ -231,6 +240,35 @@ def _differences(grey: Grey) -> Grey:
 
 def _stretched(differences: Grey, shades: float) -> Grey:
     return _eight_bits(128 + differences * shades)
+
+
+def _of_one_shade(plain: Grey) -> Grey:
+    """Show what is of one shade: who writes into a picture does so with one, and tissue and noise are of many."""
+    shown = np.empty_like(plain)
+    for top in range(0, len(plain), _BAND_PX):
+        band = plain[top : top + _BAND_PX]
+        rows, columns = (np.arange(length) // _BLOCK_PX for length in band.shape)
+        blocks = int(rows[-1]) + 1, int(columns[-1]) + 1
+        # Of each pixel: where its shade is in the counts.
+        places = (rows[:, None] * blocks[1] + columns) * 256 + band
+        counts = np.bincount(places.ravel(), minlength=blocks[0] * blocks[1] * 256).reshape(*blocks, 256)
+        nearby = _with_neighbours(counts.astype(np.float32)).reshape(-1, 256)
+        # Where a window has stretched the shades, every second one may be missing: the most frequent one is typical.
+        others = np.ones((1, 2 * _NEXT_SHADES + 1), np.uint8)
+        others[0, _NEXT_SHADES] = 0
+        typical = cv2.dilate(nearby, others)
+        deviations = (nearby - typical) / np.sqrt(typical + 1)
+        shown[top : top + _BAND_PX] = _eight_bits(deviations.ravel()[places] * _PER_DEVIATION)
+    # A window makes much of a picture black or white.
+    shown[(plain == 0) | (plain == 255)] = 0
+    return shown
+
+
+def _with_neighbours(counts: Grey) -> Grey:
+    """Add to each block's counts those of the blocks around it."""
+    framed = np.pad(counts, ((1, 1), (1, 1), (0, 0)))
+    down = framed[:-2] + framed[1:-1] + framed[2:]
+    return np.asarray(down[:, :-2] + down[:, 1:-1] + down[:, 2:])
 
 
 def _eight_bits(plane: Grey) -> Grey:

@@ -239,6 +239,16 @@ def test_text_at_a_slope_is_found_and_read(detector: Detector, page: pages.Page,
     assert black.mean() < 0.6
 
 
+# Text on speckle, tissue and noise that a contrast of 1.1 hardly shows: that it is of one shade does.
+@pytest.mark.parametrize("seed", [20003, 20043, 20650])
+def test_faint_text_of_one_shade_is_found(seed: int) -> None:
+    one = pages.page(seed)
+    assert one.contrast == 1.1
+    _, data = made(pages.dataset(one), BLACKOUT)
+    shown = reading.picture(data)
+    assert all((shown[item.rows, item.columns][item.ink] == 0).mean() >= 0.95 for item in one.items)
+
+
 def test_what_is_read_less_surely_counts_where_there_is_other_text(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
