@@ -2,8 +2,9 @@
 
 A network for photographs looks for text in pictures that were made for it: what is faint is stretched to what is around
 it, small letters are enlarged, large pictures are cut into tiles that overlap. As it looks at three colours and the
-picture has one, each colour shows the picture in another way. What it finds is then read, and counts if letters or
-digits come out, or if it looks like a line of text: the edges of bones are often taken for text, and do neither.
+picture has one, each colour shows the picture in another way; one of them is brighter where many pixels are of one
+shade, as strokes are and tissue isn't. What it finds is then read, and counts if letters or digits come out, or if it
+looks like a line of text: the edges of bones are often taken for text, and do neither.
 """
 
 from __future__ import annotations
@@ -41,10 +42,9 @@ _FEW, _SOME, _MANY = 20.0, 30.0, 45.0
 # How far the picture is smoothed against noise, for one colour of the second look.
 _SMOOTH_PX = 1.0
 
-# Of what is written in one shade: how often that occurs nearby is compared with how often the shades next to it do,
-# so many on each side. Nearby are blocks of so many pixels and those around them. A picture is gone through in bands,
-# as each block has counts of all shades. A shade is shown the brighter, by this, the more deviations it is from what
-# chance would make of it.
+# How often a shade occurs nearby is compared with how often the shades next to it do, so many on each side. Nearby is
+# a block, of so many pixels each way, with those around it. As each block counts all shades, a picture is gone through
+# in bands of so many rows. So bright is shown what is more frequent than chance makes it, for each deviation.
 _BLOCK_PX, _NEXT_SHADES, _BAND_PX = 8, 6, 256
 _PER_DEVIATION = 12.0
 
@@ -259,7 +259,7 @@ def _of_one_shade(plain: Grey) -> Grey:
         typical = cv2.dilate(nearby, others)
         deviations = (nearby - typical) / np.sqrt(typical + 1)
         shown[top : top + _BAND_PX] = _eight_bits(deviations.ravel()[places] * _PER_DEVIATION)
-    # A window makes much of a picture black or white.
+    # Of these, a window makes much more than what is written.
     shown[(plain == 0) | (plain == 255)] = 0
     return shown
 
