@@ -76,16 +76,14 @@ def _listed(ids: Collection[str]) -> str:
 
 def _read(path: Path) -> Key:
     try:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            data = stream.read(1024)
+        status, data = durable.read_beginning(path, 1024)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise KeyUnavailable(
             f"the pseudonym key {path} can't be read: {error.strerror}; fix its owner, mode, folder or disk"
         ) from None
-    if stat.S_IMODE(mode) & 0o077:
+    if stat.S_IMODE(status.st_mode) & 0o077:
         raise KeyUnavailable(f"other users may read or change the pseudonym key {path}; run: chmod 600 {path}")
     found = _FILE.fullmatch(data)
     if found is None:

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,6 +42,16 @@ def own_name(name: str) -> str:
 def signature(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file does."""
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
+def read_beginning(path: Path, size_bytes: int) -> tuple[os.stat_result, bytes]:
+    """Read the beginning of a file; nothing of what isn't one: a pipe would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        return status, os.read(descriptor, size_bytes) if stat.S_ISREG(status.st_mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(directory: Path | int) -> None:

@@ -28,14 +28,12 @@ def read_or_make(path: Path, owner: tuple[int, int] | None) -> bytes:
 def read(path: Path) -> bytes | None:
     """Give the key, None where there is none. Raises AuditUnavailable."""
     try:
-        with path.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            data = stream.read(1024)
+        status, data = durable.read_beginning(path, 1024)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _unavailable(path, f"can't be read ({error.strerror})", "give it to the processor's user") from None
-    if stat.S_IMODE(mode) & 0o077:
+    if stat.S_IMODE(status.st_mode) & 0o077:
         raise _unavailable(path, "may be read or changed by other users", f"chmod 600 {path}")
     found = _FILE.fullmatch(data)
     if found is None:

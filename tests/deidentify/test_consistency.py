@@ -13,6 +13,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from autorthanc_spool.core.errors import SpoolError
 from autorthanc_spool.deidentify.file import Deidentified
 from autorthanc_spool.deidentify.key import Key, open_key
 from autorthanc_spool.deidentify.pseudonym import Patient, Pseudonymiser
@@ -37,11 +38,21 @@ for name in sys.argv[1:]:
 """
 
 
-@pytest.mark.parametrize(
+KEYS = pytest.mark.parametrize(
     "make",
     [lambda path: open_key(path, ()).secret, lambda path: audit_key.read_or_make(path, None)],
     ids=["pseudonyms", "audit log"],
 )
+
+
+@KEYS
+def test_a_pipe_in_place_of_a_key_is_none_and_isnt_waited_for(make: Callable[[Path], bytes], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key", 0o600)
+    with pytest.raises(SpoolError, match="64 hexadecimal digits"):
+        make(tmp_path / "key")
+
+
+@KEYS
 def test_two_containers_that_make_the_key_at_once_use_the_same_one(
     make: Callable[[Path], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
