@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from autorthanc_spool import rules
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.orthanc.storage import StoredFile
 from autorthanc_spool.outgoing.fetching import fetch_all
 from autorthanc_spool.outgoing.job import Job, Product
@@ -21,7 +22,7 @@ class Download:
 
     def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others say more
         """Say in a few words what `run` will do."""
-        return f"download {instances} instances"
+        return f"download {counted(instances, 'instance')}"
 
     def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
         """Write all files into one folder."""

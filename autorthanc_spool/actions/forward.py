@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from autorthanc_spool import rules
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.dicom import Instance
 from autorthanc_spool.core.errors import DestinationUnavailable, ForwardRefused
 from autorthanc_spool.orthanc.modalities import SendingJob
@@ -35,7 +36,7 @@ class Forward:
 
     def describe(self, rule: rules.Rule, instances: int) -> str:
         """Say in a few words what `run` will do."""
-        return f"forward {instances} instances to {', '.join(rule.destination_modalities)}"
+        return f"forward {counted(instances, 'instance')} to {', '.join(rule.destination_modalities)}"
 
     def prove(self, job: Job, delivery: Delivery) -> Job:
         """Read what is made on the way: of a study with one unfit file, the fit ones mustn't leave before it is met."""

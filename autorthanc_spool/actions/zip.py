@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 from autorthanc_spool import rules
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.errors import ArchiveDamaged
 from autorthanc_spool.core.outcome import ARCHIVE_BYTES, ARCHIVE_MD5
 from autorthanc_spool.disk import archive, writeback
@@ -34,7 +35,7 @@ class Zip:
 
     def describe(self, rule: rules.Rule, instances: int) -> str:  # noqa: ARG002 - others say more
         """Say in a few words what `run` will do."""
-        return f"zip {instances} instances"
+        return f"zip {counted(instances, 'instance')}"
 
     def run(self, job: Job, name: str, working: WorkingFolder) -> Product:
         """Write all files into one archive, and test it."""

@@ -9,6 +9,7 @@ import click
 from autorthanc_spool.commands import choosing, complete, progress
 from autorthanc_spool.commands.choosing import Choice, with_choice
 from autorthanc_spool.commands.options import examples, with_settings
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.errors import MarkerError, UsageError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.run import access
@@ -57,7 +58,7 @@ def command(settings: Settings, names: tuple[str, ...], choice: Choice) -> None:
         for one in deleted:
             click.echo(shown(f"{one.path.relative_to(spool.root)}"))
         if checksums:
-            text = f"this also removed the record of what was published, and {checksums} checksums of files"
+            text = f"this also removed the record of what was published, and {counted(checksums, 'checksum')} of files"
             click.echo(f"{text}; the ledger and the audit log keep the rest", err=True)
 
 

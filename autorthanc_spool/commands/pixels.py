@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from autorthanc_spool.commands.options import Place, examples, with_settings
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.errors import PixelRegionsInvalid, SpoolError, UsageError
 from autorthanc_spool.deidentify.codecs import INSTALL
 from autorthanc_spool.deidentify.errors import DeidentificationError, Malformed
@@ -71,7 +72,7 @@ def command(
     if not seen:
         raise UsageError(NO_FILES)
     if broken:
-        raise SpoolError(f"{broken} files can't be looked at")
+        raise SpoolError(f"{counted(broken, 'file')} can't be looked at")
 
 
 def options_of(draft: Path | None) -> AnonymiseOptions:

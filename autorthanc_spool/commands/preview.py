@@ -14,6 +14,7 @@ import click
 
 from autorthanc_spool.commands.options import Place, examples, with_settings
 from autorthanc_spool.commands.pixels import NO_FILES, content_of, missing
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.dicom import RESOURCE_ID_PATTERN, Instance, Level
 from autorthanc_spool.core.errors import ResourceMissing, UsageError
 from autorthanc_spool.deidentify.errors import DeidentificationError
@@ -166,7 +167,7 @@ def _previewed(
 
 
 def _fate(boxes: int, sources: Iterable[str]) -> str:
-    return f"leaves with {boxes} boxes blacked out, by {' and '.join(sources)}" if boxes else "leaves"
+    return f"leaves with {counted(boxes, 'box')} blacked out, by {' and '.join(sources)}" if boxes else "leaves"
 
 
 def _picture(name: str, data: bytes, profile: Profile) -> list[tuple[str, str]]:

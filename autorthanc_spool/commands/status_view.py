@@ -18,6 +18,7 @@ from rich.text import Text
 
 from autorthanc_spool.commands.views import describe, echo_json, plain_console
 from autorthanc_spool.core import marker
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.errors import MarkerError, SpoolError
 from autorthanc_spool.core.states import State
 from autorthanc_spool.disk.usage import Usage, usage
@@ -168,7 +169,8 @@ def _show(found: Status, as_json: bool) -> None:
             console.print(Text(str(finding), style="bold red" if finding.is_alarm else "red"), soft_wrap=True)
     console.print(_usage_sentence(found), highlight=False, markup=False, soft_wrap=True)
     if found.withheld_today:
-        text = f"withheld {found.withheld_today} files in what was done today; `autorthanc-spool list done` shows where"
+        withheld = counted(found.withheld_today, "file")
+        text = f"withheld {withheld} in what was done today; `autorthanc-spool list done` shows where"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
     _show_rules(console, found)
     if found.counts[State.FAILED]:

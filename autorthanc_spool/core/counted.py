@@ -5,7 +5,9 @@ from __future__ import annotations
 _PLURALS = {
     "study": "studies",
     "series": "series",
+    "box": "boxes",
     "is": "are",
+    "was": "were",
     "waits": "wait",
     "needs": "need",
     "passes": "pass",

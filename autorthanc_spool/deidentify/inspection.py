@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.deidentify.blackening import blacken, fills
 from autorthanc_spool.deidentify.boxes import Box
 from autorthanc_spool.deidentify.container import open_container
@@ -94,5 +95,5 @@ def _told(decision: Decision, redaction: Redaction) -> str:
         return f"withheld: {decision.reason}"
     why = f" ({decision.reason})" if decision.reason else ""
     if redaction.count:
-        return f"leaves with {redaction.count} boxes blacked out, by {' and '.join(redaction.sources)}{why}"
+        return f"leaves with {counted(redaction.count, 'box')} blacked out, by {' and '.join(redaction.sources)}{why}"
     return f"leaves as it is, by {' and '.join(redaction.sources)}{why}" if redaction.sources else "leaves as it is"

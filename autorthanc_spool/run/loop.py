@@ -6,6 +6,7 @@ import logging
 import math
 import time
 
+from autorthanc_spool.core.counted import counted
 from autorthanc_spool.core.errors import (
     Bug,
     Cause,
@@ -201,11 +202,11 @@ class Runner:
 
     def _tell(self, sweep: Sweep) -> None:
         if sweep.left_alone is not None:
-            more = f"; {sweep.marked} more have markers, and are worked on" if sweep.marked else ""
-            text = "first contact with this Orthanc: %d studies were there before and are left alone (see `replay`)%s"
-            log.info(text, sweep.left_alone, more)
+            alone = f"what was there before is left alone ({counted(sweep.left_alone, 'study')}; see `replay`)"
+            more = f"; what has a marker is worked on ({counted(sweep.marked, 'study')})" if sweep.marked else ""
+            log.info("first contact with this Orthanc: %s%s", alone, more)
         if sweep.markers:
-            log.warning("%d studies were missed, and are done now: %s", len(sweep.markers), ", ".join(sweep.markers))
+            log.warning("%s missed, and done now: %s", counted(len(sweep.markers), "study"), ", ".join(sweep.markers))
         for problem in set(sweep.problems) - self._reported:
             log.error("%s", problem)
         self._reported = set(sweep.problems)

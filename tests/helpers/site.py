@@ -196,7 +196,7 @@ def send_and_touch(site: Site, *files: bytes) -> str:
 
 
 # Reconciliation may find a study before its marker is worked on; what only watches may meet a share that is just going.
-_OTHER_WARNINGS = ("were missed, and are done now", "the work goes on without it")
+_OTHER_WARNINGS = ("missed, and done now: ", "the work goes on without it")
 
 
 def warnings_of_troubles(log: str) -> list[str]:

@@ -172,6 +172,6 @@ def test_what_was_there_before_and_has_a_marker_is_not_said_to_be_left_alone(sit
     }
     site.orthanc.wait_stable(f"/studies/{other}", margin_s=11, timeout_s=40)
     done = site.once()
-    assert "1 studies were there before and are left alone" in done.stderr
-    assert "1 more have markers, and are worked on" in done.stderr
+    assert "what was there before is left alone (1 study; see" in done.stderr
+    assert "what has a marker is worked on (1 study)" in done.stderr
     assert len(site.published("all")) == 1

@@ -33,7 +33,7 @@ def test_pixels_writes_pictures_before_and_after_and_says_why(site: Site, images
     draft.write_text(json.dumps(content))
     done = site.run("pixels", str(images), "--regions", str(draft), "--out", str(tmp_path / "out"))
     assert "scan.dcm: leaves with 4 boxes blacked out, by regions of ultrasound" in done.stdout
-    assert "capture.dcm: leaves with 1 boxes blacked out, by pixel_regions/draft.json" in done.stdout
+    assert "capture.dcm: leaves with 1 box blacked out, by pixel_regions/draft.json" in done.stdout
     assert "ct.dcm: leaves as it is" in done.stdout
     names = ["capture.1.png", "capture.3.png", "capture.5.png", "ct.png", "scan.png"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
@@ -108,7 +108,7 @@ def test_what_cannot_be_read_ends_neither_pixels_nor_preview(site: Site, odd: Pa
     assert "/dangling.dcm: it can't be read: No such file or directory\n" in told
     assert "/two\\nlines.dcm: leaves" in told
     assert "/half\\xff.dcm: leaves" in told
-    assert "1 files can't be looked at" in done.stderr
+    assert "1 file can't be looked at" in done.stderr
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
     site.rule("trial", Action="ANONYMISE", Anonymise={"BurnedIn": "redact"})
     page = tmp_path / "preview.html"
