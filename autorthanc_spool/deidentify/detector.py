@@ -110,6 +110,10 @@ class Found(NamedTuple):
         highest = max(_LINE_SHARE * min(image.rows, image.columns), _LINE_PX)
         return self.score >= _LINE_SCORE and length >= _LINE_LENGTH * self.height and self.height <= highest
 
+    def is_text(self, image: Box) -> bool:
+        """Whether it counts as a text of this image."""
+        return self.is_read or self.is_line(image)
+
     @property
     def height(self) -> int:
         """How high its line is, in whatever direction it runs."""
@@ -147,7 +151,7 @@ class Detector:
         `has_text` says that text was found in another frame of the image: what is read less surely counts then.
         """
         found, image = self.found(frame), Box(0, 0, *frame.shape[:2])
-        sure = [one for one in found if one.is_read or one.is_line(image)]
+        sure = [one for one in found if one.is_text(image)]
         if not has_text and not any(one.confidence >= _ONCE_CONFIDENCE or one.is_line(image) for one in sure):
             return []
         heights = [one.height for one in sure]
@@ -165,7 +169,7 @@ class Detector:
         colours = np.dstack([marked, _stretched(differences, _MANY), plain])
         found = self._read(clear, list(self._patches(colours)))
         image = Box(0, 0, *grey.shape)
-        sure = [one for one in found if one.is_read or one.is_line(image)]
+        sure = [one for one in found if one.is_text(image)]
         if not sure:
             return found
         smooth = _differences(cv2.GaussianBlur(grey, (0, 0), _SMOOTH_PX))
