@@ -21,7 +21,7 @@ from autorthanc_spool.deidentify.streams import Unclear
 if TYPE_CHECKING:
     import numpy as np
 
-    from autorthanc_spool.deidentify.detector import Detector, Found
+    from autorthanc_spool.deidentify.detector import Detector
     from autorthanc_spool.deidentify.shown import Picture
 
 SOURCE = "text detection"
@@ -31,8 +31,6 @@ CANT_BE_READ = "the image shows text in a script that can't be read, as the pati
 # Beside what a window shows, so much of what it hides, below and above: nobody knows with which window text was meant
 # to be read.
 _HIDDEN = 0.3
-# What is read more surely is read rightly: of letters that the reader doesn't know, it makes others, less surely.
-_SURELY_READ = 0.9
 # Around the part of a frame that differs, so that a line of text isn't cut.
 _MARGIN_PX = 48
 
@@ -57,7 +55,7 @@ def look(
             shown = detector.found(part)
             if identity.is_shown_by(one.text for one in shown):
                 raise Unclear(SHOWS_PATIENT)
-            if not is_readable and any(_may_be_anything(one, place) for one in shown):
+            if not is_readable and detector.shows_unknown_letters(shown, place):
                 raise Unclear(CANT_BE_READ)
         return [boxes]
     found: set[Box] = set()
@@ -65,11 +63,6 @@ def look(
         texts = detector.boxes_of_text(part, has_text=bool(found))
         found.update(box.moved(place.top, place.left) for box, _ in texts)
     return [(*boxes, *sorted(box for box in found if not any(box.within(one) for one in boxes)))]
-
-
-def _may_be_anything(text: Found, image: Box) -> bool:
-    """Whether it is text, and nobody knows what it says."""
-    return text.is_line(image) if not text.is_read else text.confidence < _SURELY_READ
 
 
 @cache

@@ -58,16 +58,20 @@ _LEAST_SIDE = 2
 # The map has the core of each line; a line is wider by this share of its core's height on each side.
 _AROUND_CORE = 0.8
 # What lies within so many degrees of level or upright is read as it is.
-_LEVEL = 9.0
+_LEVEL = 6.0
 
 # A text counts that is read with so many letters or digits, and so surely. What is as high counts too: where there is
 # one text, there are more. Nothing counts where not even one was read more surely: edges rarely are.
 _LEAST_READ, _LEAST_CONFIDENCE = 3, 0.5
 _ONCE_CONFIDENCE = 0.6
+# What is read more surely is read rightly: of letters that the reader doesn't know, it makes others, less surely.
+_SURELY_READ = 0.9
 _LEAST_LIKE, _MOST_LIKE = 0.5, 2.0
 # What the finder is as sure of, what is so much longer than high, and no higher than this share of the picture or than
 # so many pixels, is a line of text, whatever is read: the finder knows any script, the reader the letters of a few.
 _LINE_SCORE, _LINE_LENGTH, _LINE_SHARE, _LINE_PX = 0.9, 1.8, 0.2, 48
+# Of lines alone so many must be there, or one of this length: a single short one may be anything.
+_LINES, _LONG_LINE = 2, 3.0
 # The first and the last letters are often left out: a margin along a line and across it, in heights of the line.
 _ALONG, _ACROSS = 1.2, 0.25
 
@@ -104,15 +108,15 @@ class Found(NamedTuple):
         """Whether letters or digits were read, so that it is text."""
         return self.confidence >= _LEAST_CONFIDENCE and sum(map(str.isalnum, self.text)) >= _LEAST_READ
 
-    def is_line(self, image: Box) -> bool:
-        """Whether it looks like a line of text of this image, whatever is read there."""
+    def is_line(self, image: Box, times: float = _LINE_LENGTH) -> bool:
+        """Whether it looks like a line of text of this image, so many times as long as high, whatever is read there."""
         length = self.slanted.length if self.slanted else max(self.box.rows, self.box.columns)
         highest = max(_LINE_SHARE * min(image.rows, image.columns), _LINE_PX)
-        return self.score >= _LINE_SCORE and length >= _LINE_LENGTH * self.height and self.height <= highest
+        return self.score >= _LINE_SCORE and length >= times * self.height and self.height <= highest
 
     def is_text(self, image: Box) -> bool:
-        """Whether it counts as a text of this image."""
-        return self.is_read or self.is_line(image)
+        """Whether it may be a text of this image; few lie at a slope, and many edges do."""
+        return self.is_line(image) or (self.is_read and not self.slanted)
 
     @property
     def height(self) -> int:
@@ -151,12 +155,14 @@ class Detector:
         `has_text` says that text was found in another frame of the image: what is read less surely counts then.
         """
         found, image = self.found(frame), Box(0, 0, *frame.shape[:2])
-        sure = [one for one in found if one.is_text(image)]
-        if not has_text and not any(one.confidence >= _ONCE_CONFIDENCE or one.is_line(image) for one in sure):
-            return []
+        sure = texts_of(found, image, has_text=has_text)
         heights = [one.height for one in sure]
         like = (one for one in found if one not in sure and _is_like(one.height, heights))
         return [(one.with_margin(image), one.text) for one in (*sure, *like)]
+
+    def shows_unknown_letters(self, found: list[Found], image: Box) -> bool:
+        """Whether there may be text among what was found in an image of which nobody knows what it says."""
+        return any(not one.is_read or one.confidence < _SURELY_READ for one in texts_of(found, image))
 
     def found(self, frame: Grey) -> list[Found]:
         """Give all that looks like text."""
@@ -228,6 +234,17 @@ class Detector:
         first = np.flatnonzero((classes > 0) & (np.concatenate([[0], classes[:-1]]) != classes))
         text = "".join(self._characters[classes[step]] for step in first)
         return text, float(steps[first, classes[first]].mean()) if len(first) else 0.0
+
+
+def texts_of(found: list[Found], image: Box, *, has_text: bool = False) -> list[Found]:
+    """Give what counts as text of what was found; nothing where nothing is sure, here or in other frames."""
+    texts = [one for one in found if one.is_text(image)]
+    is_sure = (
+        any(one.is_read and one.confidence >= _ONCE_CONFIDENCE for one in texts)
+        or sum(one.is_line(image) for one in texts) >= _LINES
+        or any(one.is_line(image, _LONG_LINE) for one in texts)
+    )
+    return texts if is_sure or has_text else []
 
 
 def _is_like(height: int, heights: list[int]) -> bool:

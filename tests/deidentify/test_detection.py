@@ -259,6 +259,18 @@ def test_what_is_read_less_surely_counts_where_there_is_other_text(
     assert [text for _, text in detector.boxes_of_text(frame, has_text=True)] == ["MUELLER"]
 
 
+def test_one_short_line_that_nobody_can_read_may_be_anything(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, other = Found(Box(10, 10, 30, 52), 0.95, "", 0.0), Found(Box(40, 10, 60, 52), 0.95, "", 0.0)
+    long, faint = Found(Box(70, 10, 90, 80), 0.95, "", 0.0), Found(Box(70, 10, 90, 80), 0.85, "", 0.0)
+    frame, image = np.zeros((100, 100), np.uint8), Box(0, 0, 100, 100)
+    for found, count in (([short], 0), ([short, other], 2), ([long], 1), ([faint], 0)):
+        monkeypatch.setattr(detector, "found", lambda _, found=found: found)
+        assert len(detector.boxes_of_text(frame)) == count
+        assert detector.shows_unknown_letters(found, image) is (count > 0)
+
+
 def test_a_large_picture_is_looked_at_in_tiles(detector: Detector) -> None:
     page = pages.page(8, size_px=12, contrast=10.0, background="black", rotated=False)
     shown = np.zeros((1500, 1700), np.uint8)
