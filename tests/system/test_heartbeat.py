@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from autorthanc_spool.monitor import health
 from autorthanc_spool.monitor.heartbeat import here
 from autorthanc_spool.monitor.systemd import Systemd
 from tests.helpers import datasets
+from tests.helpers.disks import silent
 from tests.helpers.proxy import Fault, Proxy
 from tests.helpers.site import Site
 from tests.helpers.waiting import wait_until
@@ -161,21 +163,23 @@ def process_numbers(found: list[dict[str, Any]]) -> set[int]:
     return {one["pid"] for one in found}
 
 
-def test_a_hang_in_a_request_one_within_a_lock_and_a_stop_are_an_alarm_everywhere(
+def test_a_hang_in_a_request_one_before_a_disk_and_a_stop_are_an_alarm_everywhere(
     site: Site, proxy: Proxy, told: Path
 ) -> None:
     site.rule("all")
-    site.rule("blind", Tags=[{"TagName": "PatientID", "Value": "BLIND"}], Anonymise={"PseudonymTable": "table.csv"},
-              Action="ANONYMISE")  # fmt: skip
-    table = site.rules / "table.csv"
-    os.mkfifo(table)
-    study, blind = send(site), send(site, patient="BLIND")
+    share = site.root / "share"
+    share.mkdir()
+    study, other = send(site), send(site, patient="OTHER")
     stall = proxy.add(Fault(f"GET /studies/{study} ", stall_after=0))
+    site.variables["AUTORTHANC_ORTHANC_STORAGE_PATH"] = str(share)
     started = [site.start_processor() for _ in range(3)]
+    del site.variables["AUTORTHANC_ORTHANC_STORAGE_PATH"]
+    hanging = ExitStack()
     try:
         wait_alive(site, 3)
-        markers = [site.touch(one) for one in (study, blind)]
-        # Whoever opens a pipe that nobody writes into waits in the kernel, as before a disk that doesn't answer.
+        hanging.enter_context(silent(share))
+        # Whoever looks there for a stored file waits in the kernel, as before a disk that doesn't answer.
+        markers = [site.touch(one) for one in (study, other)]
         wait_until(lambda: sum(bool(one["marker"]) for one in heartbeats(site)) == 2, 30, "two have work")
         wait_until(lambda: stall.hits, 30, "the request hangs")
         idle = next(one["pid"] for one in heartbeats(site) if not one["marker"])
@@ -193,10 +197,7 @@ def test_a_hang_in_a_request_one_within_a_lock_and_a_stop_are_an_alarm_everywher
         wait_until(lambda: set(notices(told)) == {("trouble-began", one) for one in about}, 60, "it is reported")
         os.kill(idle, signal.SIGCONT)
         wait_check(site, 0, "nothing has moved")
-        with table.open("w") as waiting:
-            table.unlink()
-            table.write_text("PatientID,Pseudonym\nBLIND,P1\n")
-            waiting.write(table.read_text())
+        hanging.close()
         proxy.heal()
         site.wait_states(done=2)
         assert site.run("status", "--check").stderr == ""
@@ -205,6 +206,8 @@ def test_a_hang_in_a_request_one_within_a_lock_and_a_stop_are_an_alarm_everywher
     finally:
         for one in started:
             one.kill()
+        hanging.close()
+        for one in started:
             one.wait()
 
 
