@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from pathlib import Path
@@ -46,18 +45,6 @@ class Pool:
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(size):
             self._idle.put(None)
-
-    def prepare(self, files: int, *, decodes: bool) -> None:
-        """Start as many workers as so many files will need: beside one another, and while the first file is fetched."""
-        free: list[_Worker | None] = []
-        with suppress(queue.Empty):
-            while len(free) < min(files, self.size):
-                free.append(self._idle.get_nowait())
-        for worker in reversed(free):
-            with suppress(OSError):
-                # What hinders it is said when the worker is needed.
-                worker = worker or _Worker(decodes=decodes)
-            self._idle.put(worker)
 
     def deidentify(self, recipe: Recipe, descriptor: int) -> Deidentified | Held:
         """De-identify the file that is open as `descriptor`.

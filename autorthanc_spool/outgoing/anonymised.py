@@ -68,7 +68,6 @@ class Anonymised:
         # Of a series, the issuer may be named in another one of its study.
         self._issuer = recipe.issuer or ""
         self._first: dict[str, _Made] = {}
-        pool.prepare(self._count, decodes=recipe.profile.needs_codecs)
         self._identity = self._identify(resource)
         renamed = _renamed(resource, self._identity, recipe)
         self.name = naming.publication_name(self._with_published_values(renamed), originals.template)

@@ -26,7 +26,6 @@ from autorthanc_spool.spool.spool import Spool
 from tests.deidentify.make import KEY, anonymised
 from tests.deidentify.pictures import Picture, area, regions_file, written
 from tests.helpers import datasets
-from tests.helpers.waiting import wait_until
 
 RECIPE = Recipe(Profile(AnonymiseOptions("P")), KEY)
 
@@ -177,23 +176,7 @@ def test_a_file_on_which_every_worker_dies_is_given_up() -> None:
     os.close(descriptor)
 
 
-@pytest.mark.parametrize(("files", "started"), [(1, 1), (2, 2), (1000, 2)])
-def test_as_many_workers_are_prepared_as_files_need(files: int, started: int) -> None:
-    pool, descriptor = Pool(2), in_memory(datasets.make_instance())
-    try:
-        pool.prepare(files, decodes=False)
-        # The kernel shows a command line some moments after it has begun to run the program.
-        wait_until(lambda: len(workers()) == started, 10, "they run")
-        prepared = workers()
-        pool.prepare(files, decodes=False)
-        assert isinstance(pool.deidentify(RECIPE, descriptor), Deidentified)
-        assert workers() == prepared
-    finally:
-        pool.close()
-        os.close(descriptor)
-
-
-def test_a_worker_that_cant_be_started_yet_is_started_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cant_be_started_is_said_and_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, descriptor = Pool(1), in_memory(datasets.make_instance())
 
     def refused(*_: object, **__: object) -> None:
@@ -201,7 +184,6 @@ def test_a_worker_that_cant_be_started_yet_is_started_when_it_is_needed(monkeypa
 
     with monkeypatch.context() as full:
         full.setattr(subprocess, "Popen", refused)
-        pool.prepare(1, decodes=False)
         with pytest.raises(AnonymiserDied):
             pool.deidentify(RECIPE, descriptor)
     assert isinstance(pool.deidentify(RECIPE, descriptor), Deidentified)
