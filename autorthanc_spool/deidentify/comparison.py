@@ -6,6 +6,7 @@ The values are a patient's: they go to the terminal of whoever asked, and nowher
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 from autorthanc_spool.deidentify.elements import tag_text
 from autorthanc_spool.deidentify.private import is_private
@@ -73,6 +75,12 @@ def compared(before: bytes, after: bytes, options: AnonymiseOptions) -> list[Com
     return found
 
 
+# What pydicom raises for a value that isn't what its VR asks for.
+_UNREADABLE = (
+    *(BytesLengthException, ArithmeticError, LookupError, ValueError, OSError, EOFError, NotImplementedError),
+    struct.error,
+)
+
 # Tags and numbers of items, from the top level on.
 _Place = tuple[int, ...]
 
@@ -84,7 +92,8 @@ def _elements(data: Dataset, within: _Place) -> Iterator[tuple[_Place, tuple[str
         place = (*within, int(tag))
         try:
             element = data[tag]
-        except Exception:  # noqa: BLE001 - pydicom raises anything, and the text may show the value
+        except _UNREADABLE:
+            # What pydicom says of it may show the value.
             raw = data.get_item(tag)
             size = len(getattr(raw, "value", None) or b"")
             yield place, (keyword_for_tag(tag) or tag_text(tag), f"{size} bytes that can't be read as {raw.VR}")
