@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from autorthanc_spool.core.errors import UsageError
 from autorthanc_spool.deidentify.inspection import Inspection
 from autorthanc_spool.deidentify.shown import Picture
-from autorthanc_spool.run import loose_files
+from autorthanc_spool.disk import mounts
 
 _GAP_PX = 8
 # A colour that is in no image, beside black and white ones.
@@ -54,7 +54,7 @@ class PictureFolder:
 
     def __init__(self, folder: Path, output: Path) -> None:
         self._folder = folder
-        if loose_files.is_within(folder, output):
+        if mounts.real(folder).is_relative_to(mounts.real(output)):
             raise UsageError(f"--out {folder}: that is in the output, where pipelines look; name another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

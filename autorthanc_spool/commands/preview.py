@@ -21,6 +21,7 @@ from autorthanc_spool.deidentify.errors import DeidentificationError
 from autorthanc_spool.deidentify.key import Key
 from autorthanc_spool.deidentify.pseudonym_table import PseudonymTables
 from autorthanc_spool.deidentify.region_files import RegionFiles
+from autorthanc_spool.disk import mounts
 from autorthanc_spool.outgoing.sources import Originals
 from autorthanc_spool.rules import AnonymiseOptions, Rule
 from autorthanc_spool.run import access, loose_files, wiring
@@ -62,7 +63,7 @@ def command(settings: Settings, rule_name: str, what: tuple[str, ...], page: Pat
     folder. Nothing is published. What is shown is a patient's: keep it from others.
     """
     options = _options(settings, rule_name)
-    if page is not None and loose_files.is_within(page, settings.output_path):
+    if page is not None and mounts.real(page).is_relative_to(mounts.real(settings.output_path)):
         raise UsageError(f"--html {page}: that is in the output, where pipelines look; name another place")
     profile = _profile(settings, options)
     found = _previewed(_files(settings, what), profile, settings, has_pictures=page is not None)
@@ -178,7 +179,8 @@ def _picture(name: str, data: bytes, profile: Profile) -> list[tuple[str, str]]:
     except ImportError as error:
         raise missing(error) from None
     try:
-        check_codec(memoryview(data))
+        if not profile.needs_codecs:
+            check_codec(memoryview(data))
     except DeidentificationError as error:
         return [(f"{name}: {error}", "")]
     found = inspect(memoryview(data), profile.options, profile.regions)

@@ -44,6 +44,14 @@ def answers(folder: Path, patience_s: float = PATIENCE_S) -> bool:
     return waiting.wait(patience_s)
 
 
+def real(path: Path) -> Path:
+    """Follow the links of a path; where a share doesn't answer, what the path itself says is all that is known.
+
+    Unlike Path.resolve(), this raises nothing on a loop of links or a name that is too long.
+    """
+    return Path(os.path.realpath(path) if answers(path) else os.path.abspath(path))  # noqa: PTH100
+
+
 def _ask(folder: Path, has_answered: threading.Event) -> None:
     # What is no path at all is refused here, too.
     with suppress(OSError, ValueError):

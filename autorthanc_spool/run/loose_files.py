@@ -49,12 +49,6 @@ def files(paths: Iterable[Path]) -> Iterator[Path]:
             raise UsageError(f"{path}: there is no such file or folder")
 
 
-def is_within(path: Path, folder: Path) -> bool:
-    """Whether a path leads to a folder or into it, also through links and `..`."""
-    inner, outer = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
-    return inner.is_relative_to(outer)
-
-
 def _within(folder: Path) -> Iterator[Path]:
     unreadable: list[Path] = []
     for where, _, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):

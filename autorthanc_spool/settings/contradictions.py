@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import os
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,26 +37,26 @@ def of(found: Mapping[str, Any]) -> list[str]:
 
 
 def _nested_folders(found: Mapping[str, Any]) -> Iterator[str]:
-    folders = {name: _real(found[key]) for key, name in _FOLDERS.items() if key in found}
+    folders = {name: mounts.real(found[key]) for key, name in _FOLDERS.items() if key in found}
     for (name, folder), (other, second) in itertools.combinations(folders.items(), 2):
         if folder.is_relative_to(second) or second.is_relative_to(folder):
             yield f"{name} is {folder} and {other} is {second}; expected two folders, neither inside the other."
     for key, name in _KEPT_OUT.items():
         output = folders.get("ORTHANC_AUTOMATION_STORAGE_PATH")
-        if output and found.get(key) and _real(found[key]).is_relative_to(output):
+        if output and found.get(key) and mounts.real(found[key]).is_relative_to(output):
             yield f"{name} is {found[key]}, inside the output; expected a path outside ORTHANC_AUTOMATION_STORAGE_PATH."
     for root, (name, folder) in itertools.product(found.get("deliver_roots") or (), folders.items()):
-        if _real(root).is_relative_to(folder):
+        if mounts.real(root).is_relative_to(folder):
             yield f"AUTORTHANC_DELIVER_ROOTS has {root}, inside {folder} ({name}); expected a folder outside of it."
 
 
 def delivered(settings: Any, path: Path) -> Iterator[tuple[str, Path]]:
     """Name what a folder that a rule delivers to would lie in, or hold, although it is kept apart."""
     apart = {**_FOLDERS, "db_storage_path": "ORTAHNC_DB_STORAGE_PATH", "orthanc_storage_path": _STORAGE, **_KEPT_OUT}
-    real = _real(path)
+    real = mounts.real(path)
     for key, name in apart.items():
         other = getattr(settings, key)
-        if other and (real.is_relative_to(found := _real(other)) or found.is_relative_to(real)):
+        if other and (real.is_relative_to(found := mounts.real(other)) or found.is_relative_to(real)):
             yield name, other
 
 
@@ -99,9 +98,3 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _real(path: Path) -> Path:
-    # Unlike Path.resolve(), this raises nothing on a loop of links or a name that is too long. Where a share doesn't
-    # answer, what the path itself says is all that can be compared.
-    return Path(os.path.realpath(path) if mounts.answers(path) else os.path.abspath(path))  # noqa: PTH100
