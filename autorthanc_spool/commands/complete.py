@@ -62,8 +62,8 @@ def _fitting(found: dict[str, Note], incomplete: str) -> Iterable[tuple[str, Not
 
 def _names(context: click.Context, state: State) -> list[str]:
     folder = _settings_path(context, "spool") / state
-    # The newest records first; what lies beside their days was moved there by a person.
-    days = sorted((path for path in folder.glob("????-??-??") if path.is_dir()), reverse=True)
+    # What lies beside the days of records was moved there by a person.
+    days = [path for path in folder.glob("????-??-??") if path.is_dir()] if state is State.DONE else []
     names = [name for place in (*days, folder) for name in os.listdir(place)]  # noqa: PTH208 - names are enough
     return sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
 

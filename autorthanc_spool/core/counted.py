@@ -7,7 +7,6 @@ _PLURALS = {
     "series": "series",
     "box": "boxes",
     "is": "are",
-    "was": "were",
     "waits": "wait",
     "needs": "need",
     "passes": "pass",

@@ -115,7 +115,7 @@ class Found(NamedTuple):
         return self.score >= _LINE_SCORE and length >= times * self.height and self.height <= highest
 
     def is_text(self, image: Box) -> bool:
-        """Whether it may be a text of this image; few lie at a slope, and many edges do."""
+        """Whether it may be a text of this image; at a slope, where most are edges, reading isn't enough."""
         return self.is_line(image) or (self.is_read and not self.slanted)
 
     @property
@@ -160,7 +160,8 @@ class Detector:
         like = (one for one in found if one not in sure and _is_like(one.height, heights))
         return [(one.with_margin(image), one.text) for one in (*sure, *like)]
 
-    def shows_unknown_letters(self, found: list[Found], image: Box) -> bool:
+    @staticmethod
+    def shows_unknown_letters(found: list[Found], image: Box) -> bool:
         """Whether there may be text among what was found in an image of which nobody knows what it says."""
         return any(not one.is_read or one.confidence < _SURELY_READ for one in texts_of(found, image))
 
